@@ -1,1 +1,5 @@
-//! halo-core
+//! The alignment engine: data, models, sessions, checkpoints, generation and evaluation on candle.
+
+pub mod error;
+
+pub use error::{Error, Result};
