@@ -1,0 +1,64 @@
+//! Models: one decoder, and one small mapping file per Hugging Face family.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::{Error, Result};
+
+mod adapter;
+mod block;
+mod config;
+mod decoder;
+mod head;
+pub(crate) mod linear;
+mod load;
+mod llama;
+mod mistral;
+mod norm;
+pub(crate) mod peft;
+mod qwen2;
+mod qwen3;
+mod rope;
+mod view;
+
+pub use adapter::LoraConfig;
+pub use config::DecoderConfig;
+pub use decoder::{Decoder, Tape};
+pub use load::{Loaded, Training, load};
+
+/// The families: a `model_type` and its mapping from `config.json`. One word adds a family.
+type Family = (&'static str, fn(&Value) -> Result<DecoderConfig>);
+const FAMILIES: &[Family] = &[
+    (llama::MODEL_TYPE, llama::config),
+    (mistral::MODEL_TYPE, mistral::config),
+    (qwen2::MODEL_TYPE, qwen2::config),
+    (qwen3::MODEL_TYPE, qwen3::config),
+];
+
+/// Reads a model folder's `config.json`.
+///
+/// # Errors
+/// No such file, malformed JSON, an unknown `model_type` (the known ones are listed), or a key that the family cannot use.
+pub fn read_config(folder: &Path) -> Result<(DecoderConfig, Value)> {
+    let path = folder.join("config.json");
+    let text = std::fs::read_to_string(&path).map_err(|e| Error::io(&path, e))?;
+    let json: Value = serde_json::from_str(&text)
+        .map_err(|e| Error::model(format!("{}: {e}", path.display())))?;
+    let known = || FAMILIES.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
+    let Some(kind) = json.get("model_type").and_then(Value::as_str) else {
+        return Err(Error::model(format!(
+            "{}: model_type is missing; known: {}",
+            path.display(),
+            known()
+        )));
+    };
+    match FAMILIES.iter().find(|(name, _)| *name == kind) {
+        Some((_, map)) => Ok((map(&json)?, json)),
+        None => Err(Error::model(format!(
+            "{}: unknown architecture \"{kind}\"; known: {}",
+            path.display(),
+            known()
+        ))),
+    }
+}

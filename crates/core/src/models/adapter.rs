@@ -1,0 +1,185 @@
+//! LoRA (Hu et al. 2021, arXiv 2106.09685): W + (α/r)·B·A, with W frozen and shared.
+
+use halo_kernels::matmul;
+use halo_train::Rng;
+use serde::{Deserialize, Serialize};
+
+use super::config::{DecoderConfig, ParameterSpec};
+use super::linear::Param;
+use crate::bank::Bank;
+use crate::storage::values;
+use crate::{Error, Result};
+
+/// The linear layers that a decoder block has, as PEFT names them.
+const MODULES: [&str; 7] = [
+    "q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj",
+];
+
+/// Which low-rank adapters to train.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LoraConfig {
+    /// Rank r of the update.
+    pub rank: usize,
+    /// α: the update is scaled by α/r.
+    pub alpha: f64,
+    /// Linear layers that get an adapter (`q_proj`, `k_proj`, `v_proj`, `o_proj`, `gate_proj`, `up_proj`, `down_proj`).
+    pub target_modules: Vec<String>,
+    /// Blocks that get adapters; all if absent.
+    #[serde(default)]
+    pub layers: Option<Vec<usize>>,
+}
+
+impl LoraConfig {
+    /// Adapters of the given rank on every linear layer of every block.
+    pub fn all_linear(rank: usize, alpha: f64) -> LoraConfig {
+        LoraConfig {
+            rank,
+            alpha,
+            target_modules: MODULES.map(String::from).to_vec(),
+            layers: None,
+        }
+    }
+
+    /// α/r.
+    pub(crate) fn scale(&self) -> f32 {
+        (self.alpha / self.rank as f64) as f32
+    }
+
+    /// # Errors
+    /// A rank of zero, an unknown module (the known ones are listed), or a block that the model does not have.
+    pub(crate) fn check(&self, config: &DecoderConfig) -> Result<()> {
+        if self.rank == 0 {
+            return Err(Error::parameter("lora rank = 0; allowed: 1 or more"));
+        }
+        if self.target_modules.is_empty() {
+            return Err(Error::parameter("lora target_modules is empty"));
+        }
+        for module in &self.target_modules {
+            if !MODULES.contains(&module.as_str()) {
+                return Err(Error::parameter(format!(
+                    "unknown lora target module \"{module}\"; known: {}",
+                    MODULES.join(", ")
+                )));
+            }
+        }
+        match self.layers.iter().flatten().find(|l| **l >= config.num_hidden_layers) {
+            None => Ok(()),
+            Some(layer) => Err(Error::parameter(format!(
+                "lora layer {layer} does not exist; allowed: 0 to {}",
+                config.num_hidden_layers - 1
+            ))),
+        }
+    }
+
+    /// Whether the weight `model.layers.L.….MODULE.weight` gets an adapter.
+    fn targets(&self, weight: &str) -> bool {
+        let Some((layer, module)) = block_module(weight) else {
+            return false;
+        };
+        self.target_modules.iter().any(|target| target == module)
+            && self.layers.as_ref().is_none_or(|layers| layers.contains(&layer))
+    }
+
+    /// The adapters' parameters for a model of this configuration, under PEFT's names.
+    pub(crate) fn parameters(&self, config: &DecoderConfig) -> Vec<ParameterSpec> {
+        let mut specs = Vec::new();
+        for (name, shape, _) in config.parameters() {
+            if self.targets(&name) {
+                let [a, b] = peft_names(&name);
+                specs.push((a, vec![self.rank, shape[1]], true));
+                specs.push((b, vec![shape[0], self.rank], true));
+            }
+        }
+        specs
+    }
+}
+
+/// PEFT's names for the two halves of a weight's adapter.
+pub(crate) fn peft_names(weight: &str) -> [String; 2] {
+    let stem = weight.strip_suffix(".weight").unwrap_or(weight);
+    ["A", "B"].map(|half| format!("base_model.model.{stem}.lora_{half}.weight"))
+}
+
+/// PEFT's starting point: A uniform in ±1/√I (Kaiming with a = √5), B zero.
+pub(crate) fn initialise(name: &str, shape: &[usize], seed: u64) -> Vec<f32> {
+    let mut values = vec![0f32; shape.iter().product()];
+    if name.ends_with("lora_A.weight") {
+        let bound = 1.0 / (shape[1] as f64).sqrt();
+        let stream = name.bytes().fold(0u64, |hash, byte| {
+            hash.wrapping_mul(0x100_0000_01b3) ^ u64::from(byte)
+        });
+        let mut rng = Rng::new(seed).fork(stream);
+        values
+            .iter_mut()
+            .for_each(|value| *value = ((2.0 * rng.uniform() - 1.0) * bound) as f32);
+    }
+    values
+}
+
+fn block_module(weight: &str) -> Option<(usize, &str)> {
+    let rest = weight.strip_prefix("model.layers.")?;
+    let (layer, rest) = rest.split_once('.')?;
+    let module = rest.strip_suffix(".weight")?.rsplit('.').next()?;
+    Some((layer.parse().ok()?, module))
+}
+
+/// The two halves of one adapter: A (R, I), B (O, R).
+#[derive(Debug)]
+pub(crate) struct Adapter {
+    pub(crate) a: Param,
+    pub(crate) b: Param,
+    pub(crate) rank: usize,
+    pub(crate) scale: f32,
+}
+
+impl Adapter {
+    /// s·x·Aᵀ: x (N, I) → (N, R).
+    pub(crate) fn down(&self, x: &[f32], n: usize, i: usize) -> Result<Vec<f32>> {
+        let mut t = vec![0f32; n * self.rank];
+        matmul::linear(x, &values(&self.a.tensor)?, &mut t, n, i, self.rank, 0.0)?;
+        t.iter_mut().for_each(|value| *value *= self.scale);
+        Ok(t)
+    }
+
+    /// dB += dyᵀ(s·x·Aᵀ); with dt = s·dy·B: dA += dtᵀx, dx += dt·A.
+    pub(crate) fn backward(
+        &self,
+        x: &[f32],
+        dy: &[f32],
+        dx: &mut [f32],
+        bank: &Bank,
+        n: usize,
+        i: usize,
+        o: usize,
+    ) -> Result<()> {
+        let r = self.rank;
+        if let Some(slot) = self.b.slot {
+            let t = self.down(x, n, i)?;
+            bank.accumulate(slot, |db| Ok(matmul::linear_dw(dy, &t, db, n, r, o, 1.0)?))?;
+        }
+        let mut dt = vec![0f32; n * r];
+        matmul::linear_dx(dy, &values(&self.b.tensor)?, &mut dt, n, r, o, 0.0)?;
+        dt.iter_mut().for_each(|value| *value *= self.scale);
+        if let Some(slot) = self.a.slot {
+            bank.accumulate(slot, |da| Ok(matmul::linear_dw(&dt, x, da, n, i, r, 1.0)?))?;
+        }
+        Ok(matmul::linear_dx(&dt, &values(&self.a.tensor)?, dx, n, i, r, 1.0)?)
+    }
+
+    /// W + s·B·A, for export: W (O, I).
+    pub(crate) fn merge_into(&self, weight: &mut [f32], o: usize, i: usize) -> Result<()> {
+        let scaled: Vec<f32> = values(&self.b.tensor)?.iter().map(|b| b * self.scale).collect();
+        // W(o,i) += Σ_r b(o,r)·a(r,i): the product that linear_dx computes.
+        Ok(matmul::linear_dx(&scaled, &values(&self.a.tensor)?, weight, o, i, self.rank, 1.0)?)
+    }
+
+    pub(crate) fn frozen(&self) -> Result<Adapter> {
+        Ok(Adapter {
+            a: self.a.frozen()?,
+            b: self.b.frozen()?,
+            rank: self.rank,
+            scale: self.scale,
+        })
+    }
+}

@@ -1,0 +1,209 @@
+//! What the one decoder can be: the flags and sizes that a family's `config.json` is mapped to.
+
+use serde_json::Value;
+
+use crate::{Error, Result};
+
+/// A decoder-only transformer with pre-normalisation, rotary positions and a gated MLP.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DecoderConfig {
+    /// Vocabulary (V).
+    pub vocab_size: usize,
+    /// Width of the residual stream (D).
+    pub hidden_size: usize,
+    /// Width of the MLP (F).
+    pub intermediate_size: usize,
+    /// Number of blocks.
+    pub num_hidden_layers: usize,
+    /// Query heads (H).
+    pub num_attention_heads: usize,
+    /// Key/value heads (K); divides H.
+    pub num_key_value_heads: usize,
+    /// Head dimension (E).
+    pub head_dim: usize,
+    /// Epsilon of every RMS norm.
+    pub rms_norm_eps: f32,
+    /// Longest position that the model was made for.
+    pub max_position_embeddings: usize,
+    /// Rotary frequencies, one per pair of dimensions (E/2), scaling applied.
+    pub inv_freq: Vec<f64>,
+    /// Whether the head is the embedding table.
+    pub tie_word_embeddings: bool,
+    /// Biases on q, k and v.
+    pub qkv_bias: bool,
+    /// Bias on the attention's output projection.
+    pub output_bias: bool,
+    /// Biases in the MLP.
+    pub mlp_bias: bool,
+    /// RMS norms on each query and key head (qwen3).
+    pub qk_norm: bool,
+    /// Per block: attend to the last so many positions only.
+    pub sliding_window: Vec<Option<usize>>,
+}
+
+/// A parameter's name, shape and whether weight decay applies.
+pub(crate) type ParameterSpec = (String, Vec<usize>, bool);
+
+impl DecoderConfig {
+    /// Every parameter of the model under its Hugging Face name.
+    pub(crate) fn parameters(&self) -> Vec<ParameterSpec> {
+        let (d, f) = (self.hidden_size, self.intermediate_size);
+        let q = self.num_attention_heads * self.head_dim;
+        let kv = self.num_key_value_heads * self.head_dim;
+        let mut all = vec![
+            ("model.embed_tokens.weight".into(), vec![self.vocab_size, d], true),
+            ("model.norm.weight".into(), vec![d], false),
+        ];
+        if !self.tie_word_embeddings {
+            all.push(("lm_head.weight".into(), vec![self.vocab_size, d], true));
+        }
+        for layer in 0..self.num_hidden_layers {
+            let mut add = |name: &str, shape: Vec<usize>| {
+                let decay = shape.len() > 1;
+                all.push((format!("model.layers.{layer}.{name}"), shape, decay));
+            };
+            for (name, rows, columns, bias) in [
+                ("self_attn.q_proj", q, d, self.qkv_bias),
+                ("self_attn.k_proj", kv, d, self.qkv_bias),
+                ("self_attn.v_proj", kv, d, self.qkv_bias),
+                ("self_attn.o_proj", d, q, self.output_bias),
+                ("mlp.gate_proj", f, d, self.mlp_bias),
+                ("mlp.up_proj", f, d, self.mlp_bias),
+                ("mlp.down_proj", d, f, self.mlp_bias),
+            ] {
+                add(&format!("{name}.weight"), vec![rows, columns]);
+                if bias {
+                    add(&format!("{name}.bias"), vec![rows]);
+                }
+            }
+            add("input_layernorm.weight", vec![d]);
+            add("post_attention_layernorm.weight", vec![d]);
+            if self.qk_norm {
+                add("self_attn.q_norm.weight", vec![self.head_dim]);
+                add("self_attn.k_norm.weight", vec![self.head_dim]);
+            }
+        }
+        all
+    }
+}
+
+/// A family's `config.json`, with errors that name the key.
+pub(crate) struct Keys<'a> {
+    json: &'a Value,
+}
+
+impl<'a> Keys<'a> {
+    pub(crate) fn new(json: &'a Value) -> Keys<'a> {
+        Keys { json }
+    }
+
+    /// A key that may be absent or null.
+    pub(crate) fn get(&self, key: &str) -> Option<&'a Value> {
+        self.json.get(key).filter(|value| !value.is_null())
+    }
+
+    pub(crate) fn size(&self, key: &str) -> Result<usize> {
+        self.size_or(key, None)
+    }
+
+    /// A positive integer, or the default where the key is absent.
+    pub(crate) fn size_or(&self, key: &str, default: Option<usize>) -> Result<usize> {
+        let Some(value) = self.get(key) else {
+            return default.ok_or_else(|| Error::model(format!("config.json: {key} is missing")));
+        };
+        match value.as_u64() {
+            Some(size) if size > 0 && size < 1 << 32 => Ok(size as usize),
+            _ => Err(Error::model(format!(
+                "config.json: {key} = {value}; allowed: a positive integer"
+            ))),
+        }
+    }
+
+    pub(crate) fn number_or(&self, key: &str, default: f64) -> Result<f64> {
+        match self.get(key) {
+            None => Ok(default),
+            Some(value) => value.as_f64().filter(|x| *x > 0.0).ok_or_else(|| {
+                Error::model(format!("config.json: {key} = {value}; allowed: a positive number"))
+            }),
+        }
+    }
+
+    pub(crate) fn flag_or(&self, key: &str, default: bool) -> Result<bool> {
+        match self.get(key) {
+            None => Ok(default),
+            Some(value) => value.as_bool().ok_or_else(|| {
+                Error::model(format!("config.json: {key} = {value}; allowed: true, false"))
+            }),
+        }
+    }
+
+    /// What every family shares; a family then sets its own flags.
+    ///
+    /// # Errors
+    /// A missing or senseless key, an activation other than SiLU, or heads that do not divide.
+    pub(crate) fn decoder(&self) -> Result<DecoderConfig> {
+        if let Some(act) = self.get("hidden_act")
+            && act != "silu"
+        {
+            return Err(Error::model(format!(
+                "config.json: hidden_act = {act}; known: \"silu\""
+            )));
+        }
+        let hidden_size = self.size("hidden_size")?;
+        let heads = self.size("num_attention_heads")?;
+        let kv_heads = self.size_or("num_key_value_heads", Some(heads))?;
+        if heads % kv_heads != 0 {
+            return Err(Error::model(format!(
+                "config.json: num_key_value_heads = {kv_heads} does not divide num_attention_heads = {heads}"
+            )));
+        }
+        let head_dim = self.size_or("head_dim", Some(hidden_size / heads))?;
+        if head_dim % 2 != 0 {
+            return Err(Error::model(format!(
+                "config.json: head_dim = {head_dim}; allowed: an even number"
+            )));
+        }
+        let layers = self.size("num_hidden_layers")?;
+        let max_position_embeddings = self.size_or("max_position_embeddings", Some(2048))?;
+        Ok(DecoderConfig {
+            vocab_size: self.size("vocab_size")?,
+            hidden_size,
+            intermediate_size: self.size("intermediate_size")?,
+            num_hidden_layers: layers,
+            num_attention_heads: heads,
+            num_key_value_heads: kv_heads,
+            head_dim,
+            rms_norm_eps: self.number_or("rms_norm_eps", 1e-6)? as f32,
+            max_position_embeddings,
+            inv_freq: super::rope::frequencies(self, head_dim)?,
+            tie_word_embeddings: self.flag_or("tie_word_embeddings", false)?,
+            qkv_bias: false,
+            output_bias: false,
+            mlp_bias: false,
+            qk_norm: false,
+            sliding_window: vec![None; layers],
+        })
+    }
+
+    /// The per-block windows of the qwen families: `layer_types`, or `max_window_layers`, where `use_sliding_window` is set.
+    pub(crate) fn qwen_windows(&self, layers: usize) -> Result<Vec<Option<usize>>> {
+        if !self.flag_or("use_sliding_window", false)? {
+            return Ok(vec![None; layers]);
+        }
+        let window = self.size("sliding_window")?;
+        let from = match self.get("max_window_layers") {
+            Some(value) => value.as_u64().unwrap_or(0) as usize,
+            None => 28,
+        };
+        let types = self.get("layer_types").and_then(Value::as_array);
+        Ok((0..layers)
+            .map(|layer| {
+                let sliding = match types {
+                    Some(types) => types.get(layer).is_some_and(|t| t == "sliding_attention"),
+                    None => layer >= from,
+                };
+                sliding.then_some(window)
+            })
+            .collect())
+    }
+}

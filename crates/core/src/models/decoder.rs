@@ -1,0 +1,199 @@
+//! The decoder: embedding, blocks, head; forward over packs, backward into the bank.
+
+use std::collections::BTreeMap;
+
+use candle_core::Tensor;
+use halo_kernels::attention::Shape;
+use halo_kernels::embedding;
+use halo_train::Pack;
+
+use super::adapter::{Adapter, LoraConfig, peft_names};
+use super::block::{self, Block};
+use super::config::DecoderConfig;
+use super::head::{self, Head};
+use super::linear::{Linear, Param};
+use super::norm::RmsNorm;
+use super::view::View;
+use crate::bank::Bank;
+use crate::storage::{self, values};
+use crate::{Error, Result};
+
+/// A decoder-only language model with explicit forward and backward.
+#[derive(Debug)]
+pub struct Decoder {
+    pub(crate) config: DecoderConfig,
+    pub(crate) embedding: Param, // (V, D)
+    pub(crate) blocks: Vec<Block>,
+    pub(crate) head: Head,
+    /// Keep only each block's input and run its forward again in backward: less memory, a third more work.
+    pub recompute: bool,
+}
+
+/// What a forward with gradient leaves for its backward; consumed by it block by block.
+pub struct Tape {
+    view: View,
+    blocks: Vec<Kept>,
+    head: head::Saved,
+}
+
+enum Kept {
+    All(Box<block::Saved>),
+    Input(Tensor),
+}
+
+impl Decoder {
+    /// Log-probabilities in nats of a pack's scored tokens, in the order of [`Pack::scores`], and the tape if asked for.
+    ///
+    /// # Errors
+    /// A token outside the vocabulary.
+    pub fn forward(&self, pack: &Pack, tape: bool) -> Result<(Vec<f32>, Option<Tape>)> {
+        let tape = tape && pack.grad_scores > 0;
+        let view = View::of_pack(pack, &self.config)?;
+        let mut x = self.embed(&view.ids)?;
+        let mut kept = Vec::new();
+        for block in &self.blocks {
+            let input = (tape && self.recompute).then(|| block::leading(&x, view.grad_rows));
+            let (y, saved) = block.forward(x, &view, tape && !self.recompute)?;
+            match (input, saved) {
+                (Some(input), _) => kept.push(Kept::Input(input?)),
+                (None, Some(saved)) => kept.push(Kept::All(Box::new(saved))),
+                (None, None) => {}
+            }
+            x = y;
+        }
+        let (graded, rest) = pack.scores.split_at(pack.grad_scores as usize);
+        let (mut logps, saved) = self.head.score(&x, graded, tape)?;
+        logps.extend(self.head.score(&x, rest, false)?.0);
+        let tape = match saved {
+            Some(head) => Some(Tape { view, blocks: kept, head }),
+            None => None,
+        };
+        Ok((logps, tape))
+    }
+
+    /// Adds every trained parameter's gradient to the bank, given d loss / d logp of the pack's gradient scores.
+    pub fn backward(&self, tape: Tape, dlogps: &[f32], bank: &Bank) -> Result<()> {
+        let Tape { mut view, blocks, head } = tape;
+        let mut dx = storage::tensor(
+            vec![0f32; view.grad_rows * self.config.hidden_size],
+            (view.grad_rows, self.config.hidden_size),
+        )?;
+        self.head.backward(head, dlogps, &dx, bank)?;
+        view.keep_gradient_rows();
+        for (block, kept) in self.blocks.iter().zip(blocks).rev() {
+            let saved = match kept {
+                Kept::All(saved) => *saved,
+                Kept::Input(x) => block.forward(x, &view, true)?.1.ok_or_else(|| {
+                    Error::internal("a block saved nothing for its backward")
+                })?,
+            };
+            dx = block.backward(saved, dx, &view, bank)?;
+        }
+        if let Some(slot) = self.embedding.slot {
+            let (dx, d) = (values(&dx)?, self.config.hidden_size);
+            bank.accumulate(slot, |table| Ok(embedding::backward(&view.ids, &dx, table, d)?))?;
+        }
+        Ok(())
+    }
+
+    /// The same model without gradients: trained values are copied, frozen ones shared. A reference.
+    pub fn frozen(&self) -> Result<Decoder> {
+        Ok(Decoder {
+            config: self.config.clone(),
+            embedding: self.embedding.frozen()?,
+            blocks: self.blocks.iter().map(Block::frozen).collect::<Result<_>>()?,
+            head: self.head.frozen()?,
+            recompute: false,
+        })
+    }
+
+    /// What the model is.
+    pub fn config(&self) -> &DecoderConfig {
+        &self.config
+    }
+
+    /// Ids (N) → hidden (N, D).
+    pub(crate) fn embed(&self, ids: &[u32]) -> Result<Tensor> {
+        let (vocabulary, d) = self.embedding.tensor.dims2()?;
+        if let Some(id) = ids.iter().find(|&&id| id as usize >= vocabulary) {
+            return Err(Error::data(format!(
+                "token {id} is outside the model's vocabulary of {vocabulary}"
+            )));
+        }
+        let mut x = vec![0f32; ids.len() * d];
+        embedding::forward(ids, &values(&self.embedding.tensor)?, &mut x, d)?;
+        storage::tensor(x, (ids.len(), d))
+    }
+
+    /// Puts a model together from its parameters by Hugging Face and PEFT name.
+    pub(crate) fn assemble(
+        config: DecoderConfig,
+        params: &BTreeMap<String, Param>,
+        lora: Option<&LoraConfig>,
+    ) -> Result<Decoder> {
+        let get = |name: &str| {
+            params
+                .get(name)
+                .cloned()
+                .ok_or_else(|| Error::internal(format!("no parameter {name}")))
+        };
+        let norm = |name: &str| {
+            Ok::<_, Error>(RmsNorm { weight: get(name)?, eps: config.rms_norm_eps })
+        };
+        let linear = |name: &str| {
+            let weight = format!("{name}.weight");
+            let [a, b] = peft_names(&weight);
+            let adapter = match (lora, params.get(&a), params.get(&b)) {
+                (Some(lora), Some(a), Some(b)) => Some(Adapter {
+                    a: a.clone(),
+                    b: b.clone(),
+                    rank: lora.rank,
+                    scale: lora.scale(),
+                }),
+                _ => None,
+            };
+            Ok::<_, Error>(Linear {
+                weight: get(&weight)?,
+                bias: params.get(&format!("{name}.bias")).cloned(),
+                adapter,
+            })
+        };
+        let shape = Shape {
+            heads: config.num_attention_heads,
+            kv_heads: config.num_key_value_heads,
+            head_dim: config.head_dim,
+            scale: (1.0 / (config.head_dim as f64).sqrt()) as f32,
+        };
+        let mut blocks = Vec::with_capacity(config.num_hidden_layers);
+        for layer in 0..config.num_hidden_layers {
+            let name = |part: &str| format!("model.layers.{layer}.{part}");
+            blocks.push(Block {
+                input_norm: norm(&name("input_layernorm.weight"))?,
+                q: linear(&name("self_attn.q_proj"))?,
+                k: linear(&name("self_attn.k_proj"))?,
+                v: linear(&name("self_attn.v_proj"))?,
+                qk_norm: match config.qk_norm {
+                    true => Some((
+                        norm(&name("self_attn.q_norm.weight"))?,
+                        norm(&name("self_attn.k_norm.weight"))?,
+                    )),
+                    false => None,
+                },
+                o: linear(&name("self_attn.o_proj"))?,
+                post_norm: norm(&name("post_attention_layernorm.weight"))?,
+                gate: linear(&name("mlp.gate_proj"))?,
+                up: linear(&name("mlp.up_proj"))?,
+                down: linear(&name("mlp.down_proj"))?,
+                shape,
+                window: config.sliding_window[layer],
+            });
+        }
+        let embedding = get("model.embed_tokens.weight")?;
+        let weight = match config.tie_word_embeddings {
+            true => embedding.clone(),
+            false => get("lm_head.weight")?,
+        };
+        let head = Head { norm: norm("model.norm.weight")?, weight };
+        Ok(Decoder { config, embedding, blocks, head, recompute: false })
+    }
+}

@@ -1,0 +1,146 @@
+//! The head: log-probabilities of scored tokens only, in chunks, without keeping logits.
+
+use candle_core::Tensor;
+use halo_kernels::{embedding, head};
+use halo_train::Score;
+
+use super::linear::Param;
+use super::norm::RmsNorm;
+use crate::bank::Bank;
+use crate::storage::{self, edit, values};
+use crate::Result;
+
+/// A chunk of logits stays near this many bytes, whatever the vocabulary.
+const CHUNK_BYTES: usize = 32 << 20;
+
+/// Final norm and unembedding.
+#[derive(Debug)]
+pub(crate) struct Head {
+    pub(crate) norm: RmsNorm,
+    /// (V, D); the embedding table itself where the two are tied.
+    pub(crate) weight: Param,
+}
+
+/// What backward needs of one scoring.
+pub(crate) struct Saved {
+    rows: Vec<u32>,    // pack row of each distinct scored row (S)
+    index: Vec<u32>,   // position in `rows` of each entry (M)
+    targets: Vec<u32>, // (M)
+    x: Tensor,         // (S, D), before the norm
+    rstd: Vec<f32>,    // (S)
+    kept: Kept,
+}
+
+/// A frozen head keeps the unscaled gradient, a trained one recomputes the logits.
+enum Kept {
+    Gradient(Vec<f32>),                 // u = W[y] − softmax·W, (M, D)
+    Logsumexp { h: Tensor, lse: Vec<f32> }, // (S, D), (M)
+}
+
+impl Head {
+    /// Log-probabilities in nats of the entries' targets: x (N, D) → (M).
+    pub(crate) fn score(&self, x: &Tensor, entries: &[Score], save: bool) -> Result<(Vec<f32>, Option<Saved>)> {
+        let (vocabulary, d) = self.weight.tensor.dims2()?;
+        // Entries are sorted by row: equal rows stand together.
+        let mut rows: Vec<u32> = entries.iter().map(|entry| entry.row).collect();
+        rows.dedup();
+        let mut at = 0;
+        let index: Vec<u32> = entries
+            .iter()
+            .map(|entry| {
+                while rows[at] != entry.row {
+                    at += 1;
+                }
+                at as u32
+            })
+            .collect();
+        let targets: Vec<u32> = entries.iter().map(|entry| entry.target).collect();
+
+        let mut gathered = vec![0f32; rows.len() * d];
+        embedding::forward(&rows, &values(x)?, &mut gathered, d)?;
+        let x = storage::tensor(gathered, (rows.len(), d))?;
+        let (h, rstd) = self.norm.forward(&x)?;
+
+        let m = entries.len();
+        let (mut logps, mut lse) = (vec![0f32; m], vec![0f32; m]);
+        let mut u = (save && self.weight.slot.is_none()).then(|| vec![0f32; m * d]);
+        head::forward(
+            &values(&h)?,
+            &values(&self.weight.tensor)?,
+            &index,
+            &targets,
+            &mut logps,
+            &mut lse,
+            u.as_deref_mut(),
+            d,
+            chunk_rows(vocabulary),
+        )?;
+        let kept = match u {
+            Some(u) => Kept::Gradient(u),
+            None => Kept::Logsumexp { h, lse },
+        };
+        let saved = save.then_some(Saved { rows, index, targets, x, rstd, kept });
+        Ok((logps, saved))
+    }
+
+    /// Adds d loss / d x to `dx` (G, D), given d loss / d logp of every entry (M).
+    pub(crate) fn backward(&self, saved: Saved, dlogps: &[f32], dx: &Tensor, bank: &Bank) -> Result<()> {
+        let Saved { rows, index, targets, x, rstd, kept } = saved;
+        let (vocabulary, d) = self.weight.tensor.dims2()?;
+        let mut dh = vec![0f32; rows.len() * d];
+        match (kept, self.weight.slot) {
+            (Kept::Logsumexp { h, lse }, Some(slot)) => bank.accumulate(slot, |dw| {
+                Ok(head::backward_trained(
+                    &values(&h)?,
+                    &values(&self.weight.tensor)?,
+                    &lse,
+                    &index,
+                    &targets,
+                    dlogps,
+                    &mut dh,
+                    dw,
+                    d,
+                    chunk_rows(vocabulary),
+                )?)
+            })?,
+            (Kept::Gradient(u), _) => head::backward_frozen(&u, dlogps, &index, &mut dh, d)?,
+            (Kept::Logsumexp { .. }, None) => {
+                return Err(crate::Error::internal("a frozen head was scored without its gradient"));
+            }
+        }
+        let dh = storage::tensor(dh, (rows.len(), d))?;
+        let dgathered = super::block::zeros_like(&dh)?;
+        self.norm.backward(&x, &rstd, &dh, &dgathered, bank)?;
+        let dgathered = values(&dgathered)?;
+        edit(dx, |dx| Ok(embedding::backward(&rows, &dgathered, dx, d)?))
+    }
+
+    /// Logits of given rows, for sampling: x (R, D) → (R, V).
+    pub(crate) fn logits(&self, x: &Tensor) -> Result<Vec<f32>> {
+        let (vocabulary, d) = self.weight.tensor.dims2()?;
+        let (h, _) = self.norm.forward(x)?;
+        let n = h.dim(0)?;
+        let mut logits = vec![0f32; n * vocabulary];
+        halo_kernels::matmul::linear(
+            &values(&h)?,
+            &values(&self.weight.tensor)?,
+            &mut logits,
+            n,
+            d,
+            vocabulary,
+            0.0,
+        )?;
+        Ok(logits)
+    }
+
+    pub(crate) fn frozen(&self) -> Result<Head> {
+        Ok(Head {
+            norm: self.norm.frozen()?,
+            weight: self.weight.frozen()?,
+        })
+    }
+}
+
+fn chunk_rows(vocabulary: usize) -> usize {
+    (CHUNK_BYTES / (4 * vocabulary)).clamp(16, 512)
+}

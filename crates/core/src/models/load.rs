@@ -1,0 +1,141 @@
+//! Loading a model folder: full model or PEFT adapter, for training or frozen.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::adapter::{self, LoraConfig};
+use super::config::{DecoderConfig, ParameterSpec};
+use super::decoder::Decoder;
+use super::linear::Param;
+use super::{peft, read_config};
+use crate::bank::Bank;
+use crate::storage;
+use crate::weights::Weights;
+use crate::{Error, Result};
+
+/// Which parameters are trained.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Training {
+    /// None: a reference, or generation.
+    Frozen,
+    /// All of them.
+    Full,
+    /// Low-rank adapters on a frozen base.
+    Lora(LoraConfig),
+}
+
+/// A model read from a folder, with its bank if it is trained.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The model.
+    pub decoder: Decoder,
+    /// Its trained parameters; empty if it is frozen.
+    pub bank: Bank,
+    /// The base model's `config.json`.
+    pub config_json: Value,
+    /// The folder of the base model: the given one, or the one that the adapter names.
+    pub base: PathBuf,
+    /// The adapters, if there are any.
+    pub lora: Option<LoraConfig>,
+}
+
+/// Loads a Hugging Face model folder, or a PEFT adapter folder on top of its base.
+///
+/// A fresh adapter starts as PEFT's does (A random by `seed`, B zero); an adapter folder's own values are continued.
+///
+/// # Errors
+/// Missing, truncated or non-finite weights, wrong shapes, an unknown architecture, or adapters that do not fit the request.
+pub fn load(folder: &Path, training: &Training, seed: u64) -> Result<Loaded> {
+    let stored = peft::read(folder)?;
+    let base = stored.as_ref().map_or(folder.to_path_buf(), |stored| stored.base.clone());
+    let (config, config_json) = read_config(&base)?;
+    let weights = Weights::open(&base)?;
+    let lora = match (&stored, training) {
+        (Some(_), Training::Full) => {
+            return Err(Error::parameter(format!(
+                "{} is an adapter: train it with LoRA, or merge it first with `halo export`",
+                folder.display()
+            )));
+        }
+        (Some(stored), Training::Lora(asked)) if stored.lora != *asked => {
+            return Err(Error::parameter(format!(
+                "{} holds {}; asked for {}",
+                folder.display(),
+                describe(&stored.lora),
+                describe(asked)
+            )));
+        }
+        (Some(stored), _) => Some(stored.lora.clone()),
+        (None, Training::Lora(asked)) => Some(asked.clone()),
+        (None, _) => None,
+    };
+    if let Some(lora) = &lora {
+        lora.check(&config)?;
+    }
+
+    let base_specs = base_parameters(&config, &weights)?;
+    let adapter_specs = lora.as_ref().map_or(Vec::new(), |lora| lora.parameters(&config));
+    let trained: &[ParameterSpec] = match training {
+        Training::Frozen => &[],
+        Training::Full => &base_specs,
+        Training::Lora(_) => &adapter_specs,
+    };
+    let bank = Bank::new(trained.iter().cloned())?;
+
+    let mut params = BTreeMap::new();
+    for (name, shape, _) in &base_specs {
+        params.insert(name.clone(), place(name, shape, weights.read(name, shape)?, &bank)?);
+    }
+    for (name, shape, _) in &adapter_specs {
+        let values = match &stored {
+            Some(stored) => stored.weights.read(name, shape)?,
+            None => adapter::initialise(name, shape, seed),
+        };
+        params.insert(name.clone(), place(name, shape, values, &bank)?);
+    }
+    let decoder = Decoder::assemble(config, &params, lora.as_ref())?;
+    Ok(Loaded { decoder, bank, config_json, base, lora })
+}
+
+/// The base's parameters, checked against what the files hold so that a missing or misshapen tensor is found before any is read.
+fn base_parameters(config: &DecoderConfig, weights: &Weights) -> Result<Vec<ParameterSpec>> {
+    let specs = config.parameters();
+    for (name, shape, _) in &specs {
+        match weights.shape(name) {
+            Some(found) if found == shape => {}
+            Some(found) => {
+                return Err(Error::model(format!(
+                    "tensor {name} has shape {found:?}, but config.json asks for {shape:?}"
+                )));
+            }
+            None => return Err(Error::model(format!("tensor {name} is missing"))),
+        }
+    }
+    Ok(specs)
+}
+
+/// Puts values into the bank if the parameter is trained, else into a tensor of their own.
+fn place(name: &str, shape: &[usize], values: Vec<f32>, bank: &Bank) -> Result<Param> {
+    match bank.slot(name) {
+        None => Ok(Param { tensor: storage::tensor(values, shape)?, slot: None }),
+        Some(slot) => {
+            let tensor = bank.view(slot)?;
+            storage::edit(&tensor, |view| {
+                view.copy_from_slice(&values);
+                Ok(())
+            })?;
+            Ok(Param { tensor, slot: Some(slot) })
+        }
+    }
+}
+
+fn describe(lora: &LoraConfig) -> String {
+    format!(
+        "rank {}, alpha {}, modules {}",
+        lora.rank,
+        lora.alpha,
+        lora.target_modules.join("+")
+    )
+}
