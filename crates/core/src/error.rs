@@ -170,6 +170,13 @@ impl From<candle_core::Error> for Error {
     }
 }
 
+impl From<halo_kernels::Error> for Error {
+    // The engine calls the kernels with shapes of its own making: a refusal is its own fault.
+    fn from(source: halo_kernels::Error) -> Error {
+        Error::internal(source.to_string()).with_source(source)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,5 +1,10 @@
 //! The alignment engine: data, models, sessions, checkpoints, generation and evaluation on candle.
 
+mod atomic;
+pub mod bank;
 pub mod error;
+pub mod models;
+mod storage;
+pub mod weights;
 
 pub use error::{Error, Result};

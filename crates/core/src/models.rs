@@ -12,20 +12,22 @@ mod config;
 mod decoder;
 mod head;
 pub(crate) mod linear;
-mod load;
 mod llama;
+mod load;
 mod mistral;
 mod norm;
 pub(crate) mod peft;
 mod qwen2;
 mod qwen3;
 mod rope;
+pub(crate) mod save;
 mod view;
 
 pub use adapter::LoraConfig;
 pub use config::DecoderConfig;
 pub use decoder::{Decoder, Tape};
 pub use load::{Loaded, Training, load};
+pub use save::{SaveDtype, save_adapter, save_model};
 
 /// The families: a `model_type` and its mapping from `config.json`. One word adds a family.
 type Family = (&'static str, fn(&Value) -> Result<DecoderConfig>);
@@ -45,7 +47,13 @@ pub fn read_config(folder: &Path) -> Result<(DecoderConfig, Value)> {
     let text = std::fs::read_to_string(&path).map_err(|e| Error::io(&path, e))?;
     let json: Value = serde_json::from_str(&text)
         .map_err(|e| Error::model(format!("{}: {e}", path.display())))?;
-    let known = || FAMILIES.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
+    let known = || {
+        FAMILIES
+            .iter()
+            .map(|(name, _)| *name)
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
     let Some(kind) = json.get("model_type").and_then(Value::as_str) else {
         return Err(Error::model(format!(
             "{}: model_type is missing; known: {}",

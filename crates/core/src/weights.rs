@@ -89,7 +89,8 @@ impl Weights {
         let Some((path, start, info)) = self.tensors.get(name) else {
             return Err(Error::model(format!("tensor {name} is missing")));
         };
-        let named = |problem: String| Error::model(format!("{}: {name}: {problem}", path.display()));
+        let named =
+            |problem: String| Error::model(format!("{}: {name}: {problem}", path.display()));
         if info.shape != shape {
             return Err(named(format!(
                 "shape {:?}, but config.json asks for {shape:?}",
@@ -102,9 +103,8 @@ impl Weights {
         file.seek(SeekFrom::Start(start + begin as u64))
             .and_then(|_| file.read_exact(&mut bytes))
             .map_err(|e| Error::io(path, e))?;
-        let values = widen(&bytes, info.dtype).ok_or_else(|| {
-            named(format!("dtype {:?}; known: F32, F16, BF16", info.dtype))
-        })?;
+        let values = widen(&bytes, info.dtype)
+            .ok_or_else(|| named(format!("dtype {:?}; known: F32, F16, BF16", info.dtype)))?;
         match values.iter().position(|value| !value.is_finite()) {
             None => Ok(values),
             Some(at) => Err(named(format!("element {at} is {}", values[at]))),

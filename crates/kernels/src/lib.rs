@@ -11,6 +11,7 @@
 //! every reduction has a fixed order, whatever the scheduling.
 
 pub mod attention;
+pub mod bias;
 pub mod embedding;
 mod error;
 mod exp;

@@ -12,7 +12,13 @@ use crate::{Error, Result};
 
 /// The linear layers that a decoder block has, as PEFT names them.
 const MODULES: [&str; 7] = [
-    "q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj",
+    "q_proj",
+    "k_proj",
+    "v_proj",
+    "o_proj",
+    "gate_proj",
+    "up_proj",
+    "down_proj",
 ];
 
 /// Which low-rank adapters to train.
@@ -63,7 +69,12 @@ impl LoraConfig {
                 )));
             }
         }
-        match self.layers.iter().flatten().find(|l| **l >= config.num_hidden_layers) {
+        match self
+            .layers
+            .iter()
+            .flatten()
+            .find(|l| **l >= config.num_hidden_layers)
+        {
             None => Ok(()),
             Some(layer) => Err(Error::parameter(format!(
                 "lora layer {layer} does not exist; allowed: 0 to {}",
@@ -78,7 +89,10 @@ impl LoraConfig {
             return false;
         };
         self.target_modules.iter().any(|target| target == module)
-            && self.layers.as_ref().is_none_or(|layers| layers.contains(&layer))
+            && self
+                .layers
+                .as_ref()
+                .is_none_or(|layers| layers.contains(&layer))
     }
 
     /// The adapters' parameters for a model of this configuration, under PEFT's names.
@@ -164,14 +178,33 @@ impl Adapter {
         if let Some(slot) = self.a.slot {
             bank.accumulate(slot, |da| Ok(matmul::linear_dw(&dt, x, da, n, i, r, 1.0)?))?;
         }
-        Ok(matmul::linear_dx(&dt, &values(&self.a.tensor)?, dx, n, i, r, 1.0)?)
+        Ok(matmul::linear_dx(
+            &dt,
+            &values(&self.a.tensor)?,
+            dx,
+            n,
+            i,
+            r,
+            1.0,
+        )?)
     }
 
     /// W + s·B·A, for export: W (O, I).
     pub(crate) fn merge_into(&self, weight: &mut [f32], o: usize, i: usize) -> Result<()> {
-        let scaled: Vec<f32> = values(&self.b.tensor)?.iter().map(|b| b * self.scale).collect();
+        let scaled: Vec<f32> = values(&self.b.tensor)?
+            .iter()
+            .map(|b| b * self.scale)
+            .collect();
         // W(o,i) += Σ_r b(o,r)·a(r,i): the product that linear_dx computes.
-        Ok(matmul::linear_dx(&scaled, &values(&self.a.tensor)?, weight, o, i, self.rank, 1.0)?)
+        Ok(matmul::linear_dx(
+            &scaled,
+            &values(&self.a.tensor)?,
+            weight,
+            o,
+            i,
+            self.rank,
+            1.0,
+        )?)
     }
 
     pub(crate) fn frozen(&self) -> Result<Adapter> {

@@ -8,9 +8,9 @@ use halo_kernels::swiglu;
 use super::linear::Linear;
 use super::norm::RmsNorm;
 use super::view::View;
+use crate::Result;
 use crate::bank::Bank;
 use crate::storage::{self, edit, values};
-use crate::Result;
 
 /// x ← x + o(attention(norm(x))); x ← x + down(silu(gate(norm(x))) ∘ up(norm(x))).
 #[derive(Debug)]
@@ -31,15 +31,15 @@ pub(crate) struct Block {
 
 /// What backward cannot cheaply rebuild, for the gradient rows only (G).
 pub(crate) struct Saved {
-    x: Tensor,                                // (G, D)
-    rstd: Vec<f32>,                           // (G)
+    x: Tensor,      // (G, D)
+    rstd: Vec<f32>, // (G)
     heads: Heads,
-    o: Tensor,                                // (G, H·E)
-    lse: Vec<f32>,                            // (G, H)
-    mid: Tensor,                              // (G, D), the residual after attention
-    mid_rstd: Vec<f32>,                       // (G)
-    gate: Tensor,                             // (G, F)
-    up: Tensor,                               // (G, F)
+    o: Tensor,          // (G, H·E)
+    lse: Vec<f32>,      // (G, H)
+    mid: Tensor,        // (G, D), the residual after attention
+    mid_rstd: Vec<f32>, // (G)
+    gate: Tensor,       // (G, F)
+    up: Tensor,         // (G, F)
 }
 
 /// Queries, keys and values as attention reads them, and what their norms (qwen3) need to go back.
@@ -59,7 +59,12 @@ struct Raw {
 
 impl Block {
     /// All rows of a pack: x (N, D) → y (N, D); what backward needs, if asked for.
-    pub(crate) fn forward(&self, x: Tensor, view: &View, save: bool) -> Result<(Tensor, Option<Saved>)> {
+    pub(crate) fn forward(
+        &self,
+        x: Tensor,
+        view: &View,
+        save: bool,
+    ) -> Result<(Tensor, Option<Saved>)> {
         let mut lse = Vec::new();
         let (y, state) = self.run(x, &view.positions, &view.rope, |q, k, v| {
             let n = view.ids.len();
@@ -128,18 +133,44 @@ impl Block {
         drop(h);
         let y = self.down.forward(&self.activation(&gate, &up)?)?;
         add(&y, &mid)?;
-        Ok((y, State { x, rstd, heads, o, mid, mid_rstd, gate, up }))
+        Ok((
+            y,
+            State {
+                x,
+                rstd,
+                heads,
+                o,
+                mid,
+                mid_rstd,
+                gate,
+                up,
+            },
+        ))
     }
 
     /// dy (G, D) → dx (G, D); parameters' gradients go to the bank.
-    pub(crate) fn backward(&self, saved: Saved, dy: Tensor, view: &View, bank: &Bank) -> Result<Tensor> {
+    pub(crate) fn backward(
+        &self,
+        saved: Saved,
+        dy: Tensor,
+        view: &View,
+        bank: &Bank,
+    ) -> Result<Tensor> {
         let dmid = self.backward_mlp(&saved, dy, bank)?;
-        let Saved { x, rstd, heads, o, lse, .. } = saved;
+        let Saved {
+            x,
+            rstd,
+            heads,
+            o,
+            lse,
+            ..
+        } = saved;
 
         let do_ = zeros_like(&o)?;
         self.o.backward(&o, &dmid, &do_, bank)?;
         let [dq, dk, dv] = self.backward_attention(&heads, &o, &lse, &do_, view)?;
         drop((o, do_, lse));
+        let dv = storage::tensor(dv, heads.v.shape())?;
         let [dq, dk] = self.backward_heads(heads, [dq, dk], view, bank)?;
 
         let (h, _) = self.input_norm.forward(&x)?;
@@ -169,9 +200,12 @@ impl Block {
         drop(dactivation);
         let (h, _) = self.post_norm.forward(&saved.mid)?;
         let dh = zeros_like(&h)?;
-        self.gate.backward(&h, &storage::tensor(dgate, (g, f))?, &dh, bank)?;
-        self.up.backward(&h, &storage::tensor(dup, (g, f))?, &dh, bank)?;
-        self.post_norm.backward(&saved.mid, &saved.mid_rstd, &dh, &dy, bank)?;
+        self.gate
+            .backward(&h, &storage::tensor(dgate, (g, f))?, &dh, bank)?;
+        self.up
+            .backward(&h, &storage::tensor(dup, (g, f))?, &dh, bank)?;
+        self.post_norm
+            .backward(&saved.mid, &saved.mid_rstd, &dh, &dy, bank)?;
         Ok(dy)
     }
 
@@ -211,7 +245,11 @@ impl Block {
         bank: &Bank,
     ) -> Result<[Tensor; 2]> {
         let positions = &view.positions[..view.grad_rows];
-        let Shape { heads: h, kv_heads: k, .. } = self.shape;
+        let Shape {
+            heads: h,
+            kv_heads: k,
+            ..
+        } = self.shape;
         rope::apply_transposed(&mut dq, h, positions, &view.rope)?;
         rope::apply_transposed(&mut dk, k, positions, &view.rope)?;
         let dq = storage::tensor(dq, heads.q.shape())?;
@@ -231,10 +269,17 @@ impl Block {
         if let Some((q_norm, k_norm)) = &self.qk_norm {
             let (q_normed, q_rstd) = q_norm.forward(&q)?;
             let (k_normed, k_rstd) = k_norm.forward(&k)?;
-            raw = Some(Raw { q, q_rstd, k, k_rstd });
+            raw = Some(Raw {
+                q,
+                q_rstd,
+                k,
+                k_rstd,
+            });
             (q, k) = (q_normed, k_normed);
         }
-        let Shape { heads, kv_heads, .. } = self.shape;
+        let Shape {
+            heads, kv_heads, ..
+        } = self.shape;
         edit(&q, |q| Ok(rope::apply(q, heads, positions, table)?))?;
         edit(&k, |k| Ok(rope::apply(k, kv_heads, positions, table)?))?;
         Ok(Heads { q, k, v, raw })

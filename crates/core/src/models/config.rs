@@ -26,7 +26,7 @@ pub struct DecoderConfig {
     /// Longest position that the model was made for.
     pub max_position_embeddings: usize,
     /// Rotary frequencies, one per pair of dimensions (E/2), scaling applied.
-    pub inv_freq: Vec<f64>,
+    pub inv_freq: Vec<f32>,
     /// Whether the head is the embedding table.
     pub tie_word_embeddings: bool,
     /// Biases on q, k and v.
@@ -51,7 +51,11 @@ impl DecoderConfig {
         let q = self.num_attention_heads * self.head_dim;
         let kv = self.num_key_value_heads * self.head_dim;
         let mut all = vec![
-            ("model.embed_tokens.weight".into(), vec![self.vocab_size, d], true),
+            (
+                "model.embed_tokens.weight".into(),
+                vec![self.vocab_size, d],
+                true,
+            ),
             ("model.norm.weight".into(), vec![d], false),
         ];
         if !self.tie_word_embeddings {
@@ -123,7 +127,9 @@ impl<'a> Keys<'a> {
         match self.get(key) {
             None => Ok(default),
             Some(value) => value.as_f64().filter(|x| *x > 0.0).ok_or_else(|| {
-                Error::model(format!("config.json: {key} = {value}; allowed: a positive number"))
+                Error::model(format!(
+                    "config.json: {key} = {value}; allowed: a positive number"
+                ))
             }),
         }
     }
@@ -132,7 +138,9 @@ impl<'a> Keys<'a> {
         match self.get(key) {
             None => Ok(default),
             Some(value) => value.as_bool().ok_or_else(|| {
-                Error::model(format!("config.json: {key} = {value}; allowed: true, false"))
+                Error::model(format!(
+                    "config.json: {key} = {value}; allowed: true, false"
+                ))
             }),
         }
     }
@@ -175,7 +183,11 @@ impl<'a> Keys<'a> {
             head_dim,
             rms_norm_eps: self.number_or("rms_norm_eps", 1e-6)? as f32,
             max_position_embeddings,
-            inv_freq: super::rope::frequencies(self, head_dim)?,
+            // transformers keeps them in f32 too: large positions would show the difference.
+            inv_freq: super::rope::frequencies(self, head_dim)?
+                .iter()
+                .map(|f| *f as f32)
+                .collect(),
             tie_word_embeddings: self.flag_or("tie_word_embeddings", false)?,
             qkv_bias: false,
             output_bias: false,

@@ -65,7 +65,11 @@ impl Decoder {
         let (mut logps, saved) = self.head.score(&x, graded, tape)?;
         logps.extend(self.head.score(&x, rest, false)?.0);
         let tape = match saved {
-            Some(head) => Some(Tape { view, blocks: kept, head }),
+            Some(head) => Some(Tape {
+                view,
+                blocks: kept,
+                head,
+            }),
             None => None,
         };
         Ok((logps, tape))
@@ -73,7 +77,11 @@ impl Decoder {
 
     /// Adds every trained parameter's gradient to the bank, given d loss / d logp of the pack's gradient scores.
     pub fn backward(&self, tape: Tape, dlogps: &[f32], bank: &Bank) -> Result<()> {
-        let Tape { mut view, blocks, head } = tape;
+        let Tape {
+            mut view,
+            blocks,
+            head,
+        } = tape;
         let mut dx = storage::tensor(
             vec![0f32; view.grad_rows * self.config.hidden_size],
             (view.grad_rows, self.config.hidden_size),
@@ -83,15 +91,18 @@ impl Decoder {
         for (block, kept) in self.blocks.iter().zip(blocks).rev() {
             let saved = match kept {
                 Kept::All(saved) => *saved,
-                Kept::Input(x) => block.forward(x, &view, true)?.1.ok_or_else(|| {
-                    Error::internal("a block saved nothing for its backward")
-                })?,
+                Kept::Input(x) => block
+                    .forward(x, &view, true)?
+                    .1
+                    .ok_or_else(|| Error::internal("a block saved nothing for its backward"))?,
             };
             dx = block.backward(saved, dx, &view, bank)?;
         }
         if let Some(slot) = self.embedding.slot {
             let (dx, d) = (values(&dx)?, self.config.hidden_size);
-            bank.accumulate(slot, |table| Ok(embedding::backward(&view.ids, &dx, table, d)?))?;
+            bank.accumulate(slot, |table| {
+                Ok(embedding::backward(&view.ids, &dx, table, d)?)
+            })?;
         }
         Ok(())
     }
@@ -101,7 +112,11 @@ impl Decoder {
         Ok(Decoder {
             config: self.config.clone(),
             embedding: self.embedding.frozen()?,
-            blocks: self.blocks.iter().map(Block::frozen).collect::<Result<_>>()?,
+            blocks: self
+                .blocks
+                .iter()
+                .map(Block::frozen)
+                .collect::<Result<_>>()?,
             head: self.head.frozen()?,
             recompute: false,
         })
@@ -138,7 +153,10 @@ impl Decoder {
                 .ok_or_else(|| Error::internal(format!("no parameter {name}")))
         };
         let norm = |name: &str| {
-            Ok::<_, Error>(RmsNorm { weight: get(name)?, eps: config.rms_norm_eps })
+            Ok::<_, Error>(RmsNorm {
+                weight: get(name)?,
+                eps: config.rms_norm_eps,
+            })
         };
         let linear = |name: &str| {
             let weight = format!("{name}.weight");
@@ -193,7 +211,16 @@ impl Decoder {
             true => embedding.clone(),
             false => get("lm_head.weight")?,
         };
-        let head = Head { norm: norm("model.norm.weight")?, weight };
-        Ok(Decoder { config, embedding, blocks, head, recompute: false })
+        let head = Head {
+            norm: norm("model.norm.weight")?,
+            weight,
+        };
+        Ok(Decoder {
+            config,
+            embedding,
+            blocks,
+            head,
+            recompute: false,
+        })
     }
 }

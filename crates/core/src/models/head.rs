@@ -6,9 +6,9 @@ use halo_train::Score;
 
 use super::linear::Param;
 use super::norm::RmsNorm;
+use crate::Result;
 use crate::bank::Bank;
 use crate::storage::{self, edit, values};
-use crate::Result;
 
 /// A chunk of logits stays near this many bytes, whatever the vocabulary.
 const CHUNK_BYTES: usize = 32 << 20;
@@ -33,13 +33,18 @@ pub(crate) struct Saved {
 
 /// A frozen head keeps the unscaled gradient, a trained one recomputes the logits.
 enum Kept {
-    Gradient(Vec<f32>),                 // u = W[y] − softmax·W, (M, D)
+    Gradient(Vec<f32>),                     // u = W[y] − softmax·W, (M, D)
     Logsumexp { h: Tensor, lse: Vec<f32> }, // (S, D), (M)
 }
 
 impl Head {
     /// Log-probabilities in nats of the entries' targets: x (N, D) → (M).
-    pub(crate) fn score(&self, x: &Tensor, entries: &[Score], save: bool) -> Result<(Vec<f32>, Option<Saved>)> {
+    pub(crate) fn score(
+        &self,
+        x: &Tensor,
+        entries: &[Score],
+        save: bool,
+    ) -> Result<(Vec<f32>, Option<Saved>)> {
         let (vocabulary, d) = self.weight.tensor.dims2()?;
         // Entries are sorted by row: equal rows stand together.
         let mut rows: Vec<u32> = entries.iter().map(|entry| entry.row).collect();
@@ -67,25 +72,45 @@ impl Head {
         head::forward(
             &values(&h)?,
             &values(&self.weight.tensor)?,
+            d,
             &index,
             &targets,
             &mut logps,
             &mut lse,
             u.as_deref_mut(),
-            d,
             chunk_rows(vocabulary),
         )?;
         let kept = match u {
             Some(u) => Kept::Gradient(u),
             None => Kept::Logsumexp { h, lse },
         };
-        let saved = save.then_some(Saved { rows, index, targets, x, rstd, kept });
+        let saved = save.then_some(Saved {
+            rows,
+            index,
+            targets,
+            x,
+            rstd,
+            kept,
+        });
         Ok((logps, saved))
     }
 
     /// Adds d loss / d x to `dx` (G, D), given d loss / d logp of every entry (M).
-    pub(crate) fn backward(&self, saved: Saved, dlogps: &[f32], dx: &Tensor, bank: &Bank) -> Result<()> {
-        let Saved { rows, index, targets, x, rstd, kept } = saved;
+    pub(crate) fn backward(
+        &self,
+        saved: Saved,
+        dlogps: &[f32],
+        dx: &Tensor,
+        bank: &Bank,
+    ) -> Result<()> {
+        let Saved {
+            rows,
+            index,
+            targets,
+            x,
+            rstd,
+            kept,
+        } = saved;
         let (vocabulary, d) = self.weight.tensor.dims2()?;
         let mut dh = vec![0f32; rows.len() * d];
         match (kept, self.weight.slot) {
@@ -93,19 +118,21 @@ impl Head {
                 Ok(head::backward_trained(
                     &values(&h)?,
                     &values(&self.weight.tensor)?,
+                    d,
                     &lse,
                     &index,
                     &targets,
                     dlogps,
                     &mut dh,
                     dw,
-                    d,
                     chunk_rows(vocabulary),
                 )?)
             })?,
             (Kept::Gradient(u), _) => head::backward_frozen(&u, dlogps, &index, &mut dh, d)?,
             (Kept::Logsumexp { .. }, None) => {
-                return Err(crate::Error::internal("a frozen head was scored without its gradient"));
+                return Err(crate::Error::internal(
+                    "a frozen head was scored without its gradient",
+                ));
             }
         }
         let dh = storage::tensor(dh, (rows.len(), d))?;

@@ -4,9 +4,9 @@ use candle_core::Tensor;
 use halo_kernels::{bias, matmul};
 
 use super::adapter::Adapter;
+use crate::Result;
 use crate::bank::{Bank, Slot};
 use crate::storage::{self, edit, values};
-use crate::Result;
 
 /// A parameter: its values, and its slot in the bank if it is trained.
 #[derive(Clone, Debug)]
@@ -40,13 +40,29 @@ impl Linear {
         let (n, i) = x.dims2()?;
         let o = self.weight.tensor.dim(0)?;
         let mut y = vec![0f32; n * o];
-        matmul::linear(&values(x)?, &values(&self.weight.tensor)?, &mut y, n, i, o, 0.0)?;
+        matmul::linear(
+            &values(x)?,
+            &values(&self.weight.tensor)?,
+            &mut y,
+            n,
+            i,
+            o,
+            0.0,
+        )?;
         if let Some(bias) = &self.bias {
             bias::add(&mut y, &values(&bias.tensor)?, n, o)?;
         }
         if let Some(adapter) = &self.adapter {
             let t = adapter.down(&values(x)?, n, i)?; // (N, R), scaled
-            matmul::linear(&t, &values(&adapter.b.tensor)?, &mut y, n, adapter.rank, o, 1.0)?;
+            matmul::linear(
+                &t,
+                &values(&adapter.b.tensor)?,
+                &mut y,
+                n,
+                adapter.rank,
+                o,
+                1.0,
+            )?;
         }
         storage::tensor(y, (n, o))
     }
@@ -59,7 +75,10 @@ impl Linear {
         if let Some(slot) = self.weight.slot {
             bank.accumulate(slot, |dw| Ok(matmul::linear_dw(&dy, &x, dw, n, i, o, 1.0)?))?;
         }
-        if let Some(Param { slot: Some(slot), .. }) = &self.bias {
+        if let Some(Param {
+            slot: Some(slot), ..
+        }) = &self.bias
+        {
             bank.accumulate(*slot, |db| Ok(bias::accumulate(&dy, db, n, o)?))?;
         }
         edit(dx, |dx| {

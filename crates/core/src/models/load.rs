@@ -49,7 +49,9 @@ pub struct Loaded {
 /// Missing, truncated or non-finite weights, wrong shapes, an unknown architecture, or adapters that do not fit the request.
 pub fn load(folder: &Path, training: &Training, seed: u64) -> Result<Loaded> {
     let stored = peft::read(folder)?;
-    let base = stored.as_ref().map_or(folder.to_path_buf(), |stored| stored.base.clone());
+    let base = stored
+        .as_ref()
+        .map_or(folder.to_path_buf(), |stored| stored.base.clone());
     let (config, config_json) = read_config(&base)?;
     let weights = Weights::open(&base)?;
     let lora = match (&stored, training) {
@@ -76,7 +78,9 @@ pub fn load(folder: &Path, training: &Training, seed: u64) -> Result<Loaded> {
     }
 
     let base_specs = base_parameters(&config, &weights)?;
-    let adapter_specs = lora.as_ref().map_or(Vec::new(), |lora| lora.parameters(&config));
+    let adapter_specs = lora
+        .as_ref()
+        .map_or(Vec::new(), |lora| lora.parameters(&config));
     let trained: &[ParameterSpec] = match training {
         Training::Frozen => &[],
         Training::Full => &base_specs,
@@ -86,7 +90,10 @@ pub fn load(folder: &Path, training: &Training, seed: u64) -> Result<Loaded> {
 
     let mut params = BTreeMap::new();
     for (name, shape, _) in &base_specs {
-        params.insert(name.clone(), place(name, shape, weights.read(name, shape)?, &bank)?);
+        params.insert(
+            name.clone(),
+            place(name, shape, weights.read(name, shape)?, &bank)?,
+        );
     }
     for (name, shape, _) in &adapter_specs {
         let values = match &stored {
@@ -96,7 +103,13 @@ pub fn load(folder: &Path, training: &Training, seed: u64) -> Result<Loaded> {
         params.insert(name.clone(), place(name, shape, values, &bank)?);
     }
     let decoder = Decoder::assemble(config, &params, lora.as_ref())?;
-    Ok(Loaded { decoder, bank, config_json, base, lora })
+    Ok(Loaded {
+        decoder,
+        bank,
+        config_json,
+        base,
+        lora,
+    })
 }
 
 /// The base's parameters, checked against what the files hold so that a missing or misshapen tensor is found before any is read.
@@ -119,14 +132,20 @@ fn base_parameters(config: &DecoderConfig, weights: &Weights) -> Result<Vec<Para
 /// Puts values into the bank if the parameter is trained, else into a tensor of their own.
 fn place(name: &str, shape: &[usize], values: Vec<f32>, bank: &Bank) -> Result<Param> {
     match bank.slot(name) {
-        None => Ok(Param { tensor: storage::tensor(values, shape)?, slot: None }),
+        None => Ok(Param {
+            tensor: storage::tensor(values, shape)?,
+            slot: None,
+        }),
         Some(slot) => {
             let tensor = bank.view(slot)?;
             storage::edit(&tensor, |view| {
                 view.copy_from_slice(&values);
                 Ok(())
             })?;
-            Ok(Param { tensor, slot: Some(slot) })
+            Ok(Param {
+                tensor,
+                slot: Some(slot),
+            })
         }
     }
 }

@@ -4,9 +4,9 @@ use candle_core::Tensor;
 use halo_kernels::rms_norm;
 
 use super::linear::Param;
+use crate::Result;
 use crate::bank::Bank;
 use crate::storage::{self, edit, values};
-use crate::Result;
 
 /// y = w ∘ x / √(mean x² + ε), over rows of the weight's width.
 #[derive(Debug)]
@@ -38,7 +38,16 @@ impl RmsNorm {
         let (x, dy, w) = (values(x)?, values(dy)?, values(&self.weight.tensor)?);
         edit(dx, |dx| match self.weight.slot {
             Some(slot) => bank.accumulate(slot, |dw| {
-                Ok(rms_norm::backward(&x, &w, &rstd[..n], &dy, dx, Some(dw), n, d)?)
+                Ok(rms_norm::backward(
+                    &x,
+                    &w,
+                    &rstd[..n],
+                    &dy,
+                    dx,
+                    Some(dw),
+                    n,
+                    d,
+                )?)
             }),
             None => Ok(rms_norm::backward(&x, &w, &rstd[..n], &dy, dx, None, n, d)?),
         })

@@ -32,7 +32,10 @@ pub(super) fn read(folder: &Path) -> Result<Option<Stored>> {
         .map_err(|e| Error::model(format!("{}: {e}", path.display())))?;
     let wrong = |problem: String| Error::model(format!("{}: {problem}", path.display()));
     if json.get("peft_type").and_then(Value::as_str) != Some("LORA") {
-        return Err(wrong(format!("peft_type = {}; known: \"LORA\"", json["peft_type"])));
+        return Err(wrong(format!(
+            "peft_type = {}; known: \"LORA\"",
+            json["peft_type"]
+        )));
     }
     for flag in ["use_dora", "use_rslora", "fan_in_fan_out"] {
         if json.get(flag).and_then(Value::as_bool) == Some(true) {
@@ -42,22 +45,37 @@ pub(super) fn read(folder: &Path) -> Result<Option<Stored>> {
     if !json.get("bias").is_none_or(|bias| bias == "none") {
         return Err(wrong(format!("bias = {}; known: \"none\"", json["bias"])));
     }
-    let rank = json.get("r").and_then(Value::as_u64).ok_or_else(|| wrong("r is missing".into()))?;
+    let rank = json
+        .get("r")
+        .and_then(Value::as_u64)
+        .ok_or_else(|| wrong("r is missing".into()))?;
     let alpha = json
         .get("lora_alpha")
         .and_then(Value::as_f64)
         .ok_or_else(|| wrong("lora_alpha is missing".into()))?;
     let target_modules = match json.get("target_modules") {
-        Some(Value::Array(names)) => names.iter().filter_map(Value::as_str).map(String::from).collect(),
+        Some(Value::Array(names)) => names
+            .iter()
+            .filter_map(Value::as_str)
+            .map(String::from)
+            .collect(),
         Some(Value::String(word)) if word == "all-linear" => {
             LoraConfig::all_linear(1, 1.0).target_modules
         }
-        other => return Err(wrong(format!("target_modules = {other:?}; allowed: a list of names"))),
+        other => {
+            return Err(wrong(format!(
+                "target_modules = {other:?}; allowed: a list of names"
+            )));
+        }
     };
     let layers = match json.get("layers_to_transform") {
-        Some(Value::Array(layers)) => {
-            Some(layers.iter().filter_map(Value::as_u64).map(|l| l as usize).collect())
-        }
+        Some(Value::Array(layers)) => Some(
+            layers
+                .iter()
+                .filter_map(Value::as_u64)
+                .map(|l| l as usize)
+                .collect(),
+        ),
         Some(Value::Number(layer)) => layer.as_u64().map(|layer| vec![layer as usize]),
         _ => None,
     };
@@ -70,8 +88,17 @@ pub(super) fn read(folder: &Path) -> Result<Option<Stored>> {
         .find(|candidate| candidate.join("config.json").is_file())
         .ok_or_else(|| wrong(format!("the base model \"{base}\" is not a folder here")))?;
     let weights = Weights::from_files([folder.join(WEIGHTS)])?;
-    let lora = LoraConfig { rank: rank as usize, alpha, target_modules, layers };
-    Ok(Some(Stored { lora, base, weights }))
+    let lora = LoraConfig {
+        rank: rank as usize,
+        alpha,
+        target_modules,
+        layers,
+    };
+    Ok(Some(Stored {
+        lora,
+        base,
+        weights,
+    }))
 }
 
 /// `adapter_config.json` as PEFT reads it.

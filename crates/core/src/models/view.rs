@@ -12,8 +12,8 @@ use crate::Result;
 
 /// Rows to run through the blocks, and who attends to whom.
 pub(crate) struct View {
-    pub(crate) ids: Vec<u32>,        // (N)
-    pub(crate) positions: Vec<u32>,  // (N)
+    pub(crate) ids: Vec<u32>,       // (N)
+    pub(crate) positions: Vec<u32>, // (N)
     pub(crate) grad_rows: usize,
     pub(crate) rope: RopeTable,
     layouts: BTreeMap<Option<usize>, Layouts>,
@@ -31,7 +31,9 @@ impl View {
         let mut trees = Vec::with_capacity(pack.segments.len());
         let mut segments = Vec::with_capacity(pack.segments.len());
         for (index, segment) in pack.segments.iter().enumerate() {
-            let tree = segment.parent.map_or(index, |parent| trees[parent as usize]);
+            let tree = segment
+                .parent
+                .map_or(index, |parent| trees[parent as usize]);
             trees.push(tree);
             segments.push(Seg {
                 rows: segment.rows.start as usize..segment.rows.end as usize,
@@ -52,7 +54,10 @@ impl View {
     }
 
     /// Whole sequences side by side, without gradient: the prompts of a generation.
-    pub(crate) fn of_prompts(prompts: &[&[u32]], config: &DecoderConfig) -> Result<(View, Vec<Range<usize>>)> {
+    pub(crate) fn of_prompts(
+        prompts: &[&[u32]],
+        config: &DecoderConfig,
+    ) -> Result<(View, Vec<Range<usize>>)> {
         let (mut ids, mut positions, mut rows) = (Vec::new(), Vec::new(), Vec::new());
         for prompt in prompts {
             rows.push(ids.len()..ids.len() + prompt.len());
@@ -80,12 +85,21 @@ impl View {
         grad_segments: usize,
         config: &DecoderConfig,
     ) -> Result<View> {
-        let longest = positions.iter().max().map_or(1, |&position| position as usize + 1);
+        let longest = positions
+            .iter()
+            .max()
+            .map_or(1, |&position| position as usize + 1);
         let mut layouts = BTreeMap::new();
         for &window in &config.sliding_window {
             layouts.entry(window).or_insert_with(|| Layouts {
-                all: Layout { segments: segments.clone(), window },
-                grad: Layout { segments: segments[..grad_segments].to_vec(), window },
+                all: Layout {
+                    segments: segments.clone(),
+                    window,
+                },
+                grad: Layout {
+                    segments: segments[..grad_segments].to_vec(),
+                    window,
+                },
             });
         }
         Ok(View {

@@ -1,0 +1,300 @@
+//! Everything a training run can be told, once: the command line's flags, the TOML keys and the checkpoints' fingerprint are this struct.
+
+use std::path::{Path, PathBuf};
+
+use halo_loss::Params;
+use halo_train::{Mismatch, Order, RunPlan, Schedule, Scope};
+use serde::{Deserialize, Serialize};
+
+use crate::models::{LoraConfig, Training};
+use crate::optimizer::OptimizerConfig;
+use crate::{Error, Result};
+
+/// A training run. Keys are Hugging Face's where those exist; the defaults stand in [`TrainConfig::default`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(clap::Args))]
+#[serde(deny_unknown_fields, default)]
+pub struct TrainConfig {
+    /// Model to train: a Hugging Face folder, or a PEFT adapter folder
+    #[cfg_attr(feature = "cli", arg(long, value_name = "DIR", default_value = "", hide_default_value = true, help_heading = "Model"))]
+    pub model: PathBuf,
+    /// Reference model folder [default: the starting policy, frozen]
+    #[cfg_attr(feature = "cli", arg(long, value_name = "DIR", help_heading = "Model"))]
+    pub reference: Option<PathBuf>,
+    /// Train low-rank adapters of this rank instead of all weights
+    #[cfg_attr(feature = "cli", arg(long = "lora", value_name = "RANK", help_heading = "Model"))]
+    pub lora_r: Option<usize>,
+    /// LoRA's alpha: the update is scaled by alpha / rank [default: twice the rank]
+    #[cfg_attr(feature = "cli", arg(long, value_name = "A", help_heading = "Model"))]
+    pub lora_alpha: Option<f64>,
+    /// Linear layers that get adapters, as in q_proj,v_proj [default: all seven]
+    #[cfg_attr(feature = "cli", arg(long, value_name = "NAMES", value_delimiter = ',', help_heading = "Model"))]
+    pub lora_target_modules: Option<Vec<String>>,
+    /// Blocks that get adapters, as in 0,1,2 [default: all]
+    #[cfg_attr(feature = "cli", arg(long, value_name = "BLOCKS", value_delimiter = ',', help_heading = "Model"))]
+    pub lora_layers: Option<Vec<usize>>,
+
+    /// Data files, JSONL or JSONL.gz
+    #[cfg_attr(feature = "cli", arg(long, value_name = "FILE", num_args = 1.., help_heading = "Data"))]
+    pub data: Vec<PathBuf>,
+    /// Longest prompt plus completion, in tokens; what is over is cut
+    #[cfg_attr(feature = "cli", arg(long, value_name = "N", default_value_t = TrainConfig::default().max_length, help_heading = "Data"))]
+    pub max_length: usize,
+    /// Longest prompt, in tokens; its end is kept
+    #[cfg_attr(feature = "cli", arg(long, value_name = "N", help_heading = "Data"))]
+    pub max_prompt_length: Option<usize>,
+    /// Keep one completion per prompt when pairs are taken apart for an unpaired loss
+    #[cfg_attr(feature = "cli", arg(long, help_heading = "Data"))]
+    pub one_y_per_x: bool,
+    /// Order of the examples: shuffled (anew each epoch) or file
+    #[cfg_attr(feature = "cli", arg(long, value_name = "ORDER", default_value_t = TrainConfig::default().order, help_heading = "Data"))]
+    pub order: Order,
+
+    /// Loss, by its name in `halo losses`
+    #[cfg_attr(feature = "cli", arg(long, value_name = "NAME", default_value_t = TrainConfig::default().loss, help_heading = "Loss"))]
+    pub loss: String,
+    /// The loss's parameters by name; on the command line `--set key=value`
+    #[cfg_attr(feature = "cli", arg(skip))]
+    pub loss_parameters: Params,
+    /// Derive the class weights from the counts of labels, so that desirable and undesirable examples weigh as 'B' to 1; 1 to 1.5
+    #[cfg_attr(feature = "cli", arg(long, value_name = "B", help_heading = "Loss"))]
+    pub class_balance: Option<f64>,
+    /// How mismatched completions for the reference point are found: rotate or trl
+    #[cfg_attr(feature = "cli", arg(long, value_name = "HOW", default_value_t = TrainConfig::default().mismatch, help_heading = "Loss"))]
+    pub mismatch: Mismatch,
+
+    /// Examples (or pairs) per micro-batch
+    #[cfg_attr(feature = "cli", arg(long = "batch-size", value_name = "N", default_value_t = TrainConfig::default().per_device_train_batch_size, help_heading = "Training"))]
+    pub per_device_train_batch_size: usize,
+    /// Micro-batches per optimizer step
+    #[cfg_attr(feature = "cli", arg(long = "grad-accum", value_name = "N", default_value_t = TrainConfig::default().gradient_accumulation_steps, help_heading = "Training"))]
+    pub gradient_accumulation_steps: usize,
+    /// Optimizer steps; instead of epochs
+    #[cfg_attr(feature = "cli", arg(long = "steps", value_name = "N", help_heading = "Training"))]
+    pub max_steps: Option<u64>,
+    /// Passes over the data
+    #[cfg_attr(feature = "cli", arg(long = "epochs", value_name = "X", default_value_t = TrainConfig::default().num_train_epochs, help_heading = "Training"))]
+    pub num_train_epochs: f64,
+    /// Peak learning rate
+    #[cfg_attr(feature = "cli", arg(long = "lr", value_name = "X", default_value_t = TrainConfig::default().learning_rate, help_heading = "Training"))]
+    pub learning_rate: f64,
+    /// Learning rate after the warm-up: constant, linear or cosine
+    #[cfg_attr(feature = "cli", arg(long = "schedule", value_name = "NAME", default_value_t = TrainConfig::default().lr_scheduler_type, help_heading = "Training"))]
+    pub lr_scheduler_type: Schedule,
+    /// Steps over which the learning rate rises from zero
+    #[cfg_attr(feature = "cli", arg(long = "warmup", value_name = "N", default_value_t = TrainConfig::default().warmup_steps, help_heading = "Training"))]
+    pub warmup_steps: u64,
+    /// Decoupled weight decay, not on norms and biases
+    #[cfg_attr(feature = "cli", arg(long, value_name = "X", default_value_t = TrainConfig::default().weight_decay, help_heading = "Training"))]
+    pub weight_decay: f64,
+    /// Scale the gradient down to this global norm; 0 leaves it
+    #[cfg_attr(feature = "cli", arg(long, value_name = "X", default_value_t = TrainConfig::default().max_grad_norm, help_heading = "Training"))]
+    pub max_grad_norm: f64,
+    /// AdamW's decay rate of the first moment
+    #[cfg_attr(feature = "cli", arg(long, value_name = "X", default_value_t = TrainConfig::default().adam_beta1, help_heading = "Training"))]
+    pub adam_beta1: f64,
+    /// AdamW's decay rate of the second moment
+    #[cfg_attr(feature = "cli", arg(long, value_name = "X", default_value_t = TrainConfig::default().adam_beta2, help_heading = "Training"))]
+    pub adam_beta2: f64,
+    /// Added to the root of AdamW's second moment
+    #[cfg_attr(feature = "cli", arg(long, value_name = "X", default_value_t = TrainConfig::default().adam_epsilon, help_heading = "Training"))]
+    pub adam_epsilon: f64,
+    /// Seed of the order, the pairing and fresh adapters
+    #[cfg_attr(feature = "cli", arg(long, value_name = "N", default_value_t = TrainConfig::default().seed, help_heading = "Training"))]
+    pub seed: u64,
+
+    /// Device to compute on: cpu
+    #[cfg_attr(feature = "cli", arg(long, value_name = "NAME", default_value_t = TrainConfig::default().device, help_heading = "Machine"))]
+    pub device: String,
+    /// Numbers to compute with: f32
+    #[cfg_attr(feature = "cli", arg(long, value_name = "NAME", default_value_t = TrainConfig::default().dtype, help_heading = "Machine"))]
+    pub dtype: String,
+    /// Keep only each block's input for backward: less memory, about a third more work
+    #[cfg_attr(feature = "cli", arg(long, help_heading = "Machine"))]
+    pub gradient_checkpointing: bool,
+    /// Compute the reference's log-probabilities first, into a cache, and let the reference's weights go
+    #[cfg_attr(feature = "cli", arg(long, help_heading = "Machine"))]
+    pub precompute_ref_log_probs: bool,
+    /// The cache's file [default: reference.cache in the run's folder]
+    #[cfg_attr(feature = "cli", arg(long, value_name = "FILE", help_heading = "Machine"))]
+    pub reference_cache: Option<PathBuf>,
+
+    /// Folder for the run: metrics, checkpoints and the trained model
+    #[cfg_attr(feature = "cli", arg(long = "out", value_name = "DIR", default_value = "", hide_default_value = true, help_heading = "Run"))]
+    pub output_dir: PathBuf,
+    /// Steps between checkpoints
+    #[cfg_attr(feature = "cli", arg(long = "save-every", value_name = "N", default_value_t = TrainConfig::default().save_steps, help_heading = "Run"))]
+    pub save_steps: u64,
+    /// Checkpoints to keep
+    #[cfg_attr(feature = "cli", arg(long = "keep", value_name = "N", default_value_t = TrainConfig::default().save_total_limit, help_heading = "Run"))]
+    pub save_total_limit: usize,
+    /// Write every example's log-probabilities to examples.jsonl, for the inspector
+    #[cfg_attr(feature = "cli", arg(long, help_heading = "Run"))]
+    pub record_examples: bool,
+}
+
+impl Default for TrainConfig {
+    fn default() -> TrainConfig {
+        TrainConfig {
+            model: PathBuf::new(),
+            reference: None,
+            lora_r: None,
+            lora_alpha: None,
+            lora_target_modules: None,
+            lora_layers: None,
+            data: Vec::new(),
+            max_length: 1024,
+            max_prompt_length: None,
+            one_y_per_x: false,
+            order: Order::Shuffled,
+            loss: halo_loss::registry()[0].name.to_string(),
+            loss_parameters: Params::new(),
+            class_balance: None,
+            mismatch: Mismatch::Rotate,
+            per_device_train_batch_size: 8,
+            gradient_accumulation_steps: 1,
+            max_steps: None,
+            num_train_epochs: 1.0,
+            learning_rate: 1e-6,
+            lr_scheduler_type: Schedule::Linear,
+            warmup_steps: 0,
+            weight_decay: 0.0,
+            max_grad_norm: 1.0,
+            adam_beta1: 0.9,
+            adam_beta2: 0.999,
+            adam_epsilon: 1e-8,
+            seed: 42,
+            device: "cpu".into(),
+            dtype: "f32".into(),
+            gradient_checkpointing: false,
+            precompute_ref_log_probs: false,
+            reference_cache: None,
+            output_dir: PathBuf::new(),
+            save_steps: 500,
+            save_total_limit: 2,
+            record_examples: false,
+        }
+    }
+}
+
+impl TrainConfig {
+    /// Checks what can be checked without reading a file.
+    ///
+    /// # Errors
+    /// The first key that is missing or out of range, with its value and what is allowed.
+    pub fn check(&self) -> Result<()> {
+        for (key, path) in [("model", &self.model), ("output_dir", &self.output_dir)] {
+            if path.as_os_str().is_empty() {
+                return Err(Error::parameter(format!("{key} is missing")).with_argument(key));
+            }
+        }
+        if self.data.is_empty() {
+            return Err(Error::parameter("data is missing: give one or more JSONL files").with_argument("data"));
+        }
+        choice("device", &self.device, &["cpu"])?;
+        choice("dtype", &self.dtype, &["f32"])?;
+        at_least_one("max_length", self.max_length)?;
+        at_least_one("per_device_train_batch_size", self.per_device_train_batch_size)?;
+        at_least_one("gradient_accumulation_steps", self.gradient_accumulation_steps)?;
+        at_least_one("save_steps", self.save_steps as usize)?;
+        at_least_one("save_total_limit", self.save_total_limit)?;
+        range("num_train_epochs", self.num_train_epochs, f64::MIN_POSITIVE, 1e6)?;
+        range("learning_rate", self.learning_rate, 0.0, 1e3)?;
+        range("weight_decay", self.weight_decay, 0.0, 1e3)?;
+        range("max_grad_norm", self.max_grad_norm, 0.0, f64::MAX)?;
+        range("adam_beta1", self.adam_beta1, 0.0, 0.999_999_999)?;
+        range("adam_beta2", self.adam_beta2, 0.0, 0.999_999_999)?;
+        range("adam_epsilon", self.adam_epsilon, f64::MIN_POSITIVE, 1.0)?;
+        if self.lora_r.is_none()
+            && (self.lora_alpha.is_some() || self.lora_target_modules.is_some() || self.lora_layers.is_some())
+        {
+            return Err(Error::parameter("lora_alpha, lora_target_modules and lora_layers need lora_r"));
+        }
+        Ok(())
+    }
+
+    /// Full fine-tuning, or the adapters that the keys describe.
+    pub fn training(&self) -> Training {
+        let Some(rank) = self.lora_r else { return Training::Full };
+        let mut lora = LoraConfig::all_linear(rank, self.lora_alpha.unwrap_or(2.0 * rank as f64));
+        if let Some(modules) = &self.lora_target_modules {
+            lora.target_modules = modules.clone();
+        }
+        lora.layers = self.lora_layers.clone();
+        Training::Lora(lora)
+    }
+
+    /// What the training machine needs to know.
+    pub fn plan(&self) -> RunPlan {
+        RunPlan {
+            batch_size: self.per_device_train_batch_size,
+            gradient_accumulation_steps: self.gradient_accumulation_steps,
+            steps: self.max_steps,
+            epochs: self.num_train_epochs,
+            seed: self.seed,
+            order: self.order,
+            mismatch: self.mismatch,
+            scope: match self.mismatch {
+                Mismatch::Rotate => Scope::Step,
+                Mismatch::Trl => Scope::Microbatch,
+            },
+            learning_rate: self.learning_rate,
+            schedule: self.lr_scheduler_type,
+            warmup_steps: self.warmup_steps,
+            save_every: Some(self.save_steps),
+            rank: 0,
+            ranks: 1,
+        }
+    }
+
+    /// Clipping and AdamW.
+    pub(crate) fn optimizer(&self) -> OptimizerConfig {
+        OptimizerConfig {
+            adam_beta1: self.adam_beta1,
+            adam_beta2: self.adam_beta2,
+            adam_epsilon: self.adam_epsilon,
+            weight_decay: self.weight_decay,
+            max_grad_norm: self.max_grad_norm,
+        }
+    }
+
+    /// Where the reference's log-probabilities are kept, if they are.
+    pub(crate) fn cache_path(&self) -> Option<PathBuf> {
+        match (&self.reference_cache, self.precompute_ref_log_probs) {
+            (Some(path), _) => Some(path.clone()),
+            (None, true) => Some(self.output_dir.join("reference.cache")),
+            (None, false) => None,
+        }
+    }
+
+    /// Reads a TOML file.
+    ///
+    /// # Errors
+    /// No such file, malformed TOML, or an unknown key (with line and candidates).
+    pub fn read_table(path: &Path) -> Result<toml::Table> {
+        let text = std::fs::read_to_string(path).map_err(|e| Error::io(path, e))?;
+        text.parse()
+            .map_err(|e: toml::de::Error| Error::parameter(format!("{}: {e}", path.display())))
+    }
+}
+
+fn choice(key: &str, value: &str, known: &[&str]) -> Result<()> {
+    if known.contains(&value) {
+        return Ok(());
+    }
+    Err(Error::parameter(format!("{key} = \"{value}\"; known: {}", known.join(", "))).with_argument(key))
+}
+
+fn at_least_one(key: &str, value: usize) -> Result<()> {
+    if value > 0 {
+        return Ok(());
+    }
+    Err(Error::parameter(format!("{key} = 0; allowed: 1 or more")).with_argument(key))
+}
+
+fn range(key: &str, value: f64, low: f64, high: f64) -> Result<()> {
+    if (low..=high).contains(&value) {
+        return Ok(());
+    }
+    Err(Error::parameter(format!("{key} = {value}; allowed: {low} to {high}")).with_argument(key))
+}

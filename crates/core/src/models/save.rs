@@ -1,0 +1,194 @@
+//! Writing a model: Hugging Face safetensors, or a PEFT adapter.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use candle_core::Tensor;
+use half::bf16;
+use safetensors::{Dtype, View};
+use serde_json::Value;
+
+use super::adapter::{LoraConfig, peft_names};
+use super::decoder::Decoder;
+use super::linear::Linear;
+use super::peft;
+use crate::storage::{self, values};
+use crate::{Error, Result, atomic};
+
+/// The dtype of saved weights.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SaveDtype {
+    /// 32-bit, exact.
+    #[default]
+    F32,
+    /// 16-bit brain floats, rounded to nearest.
+    Bf16,
+}
+
+/// Writes `config.json` and `model.safetensors` of the whole model, adapters merged into their weights.
+///
+/// # Errors
+/// What the operating system says, with the path.
+pub fn save_model(
+    decoder: &Decoder,
+    config_json: &Value,
+    folder: &Path,
+    dtype: SaveDtype,
+) -> Result<()> {
+    let mut config = config_json.clone();
+    let name = match dtype {
+        SaveDtype::F32 => "float32",
+        SaveDtype::Bf16 => "bfloat16",
+    };
+    // transformers 5 writes `dtype`, earlier ones `torch_dtype`.
+    let key = if config.get("torch_dtype").is_some() {
+        "torch_dtype"
+    } else {
+        "dtype"
+    };
+    config[key] = name.into();
+    write_json(&folder.join("config.json"), &config)?;
+    write_tensors(&folder.join("model.safetensors"), merged(decoder)?, dtype)
+}
+
+/// Writes `adapter_config.json` and `adapter_model.safetensors`.
+///
+/// # Errors
+/// A model without adapters, or what the operating system says.
+pub fn save_adapter(
+    decoder: &Decoder,
+    lora: &LoraConfig,
+    base: &Path,
+    folder: &Path,
+) -> Result<()> {
+    let mut tensors = BTreeMap::new();
+    for (weight, linear) in linears(decoder) {
+        if let Some(adapter) = &linear.adapter {
+            let [a, b] = peft_names(&weight);
+            tensors.insert(a, adapter.a.tensor.clone());
+            tensors.insert(b, adapter.b.tensor.clone());
+        }
+    }
+    if tensors.is_empty() {
+        return Err(Error::state("this model has no adapter to save"));
+    }
+    write_json(&folder.join(peft::CONFIG), &peft::config_json(lora, base))?;
+    write_tensors(&folder.join(peft::WEIGHTS), tensors, SaveDtype::F32)
+}
+
+/// Writes tensors as one safetensors file, through a neighbour that is renamed.
+pub(crate) fn write_tensors(
+    path: &Path,
+    tensors: BTreeMap<String, Tensor>,
+    dtype: SaveDtype,
+) -> Result<()> {
+    let views = tensors
+        .iter()
+        .map(|(name, tensor)| (name, Stored { tensor, dtype }));
+    // transformers refuses files without this word.
+    let metadata = [("format".to_string(), "pt".to_string())].into();
+    let bytes = safetensors::serialize(views, Some(metadata))
+        .map_err(|e| Error::internal(format!("safetensors: {e}")))?;
+    atomic::write(path, |file| file.write_all(&bytes))
+}
+
+pub(crate) fn write_json(path: &Path, json: &Value) -> Result<()> {
+    atomic::write(path, |file| {
+        serde_json::to_writer_pretty(&mut *file, json)?;
+        file.write_all(b"\n")
+    })
+}
+
+/// Every base parameter under its Hugging Face name, adapters merged in.
+fn merged(decoder: &Decoder) -> Result<BTreeMap<String, Tensor>> {
+    let mut all = BTreeMap::new();
+    let mut put = |name: &str, tensor: &Tensor| all.insert(name.to_string(), tensor.clone());
+    put("model.embed_tokens.weight", &decoder.embedding.tensor);
+    put("model.norm.weight", &decoder.head.norm.weight.tensor);
+    if !decoder.config.tie_word_embeddings {
+        put("lm_head.weight", &decoder.head.weight.tensor);
+    }
+    for (layer, block) in decoder.blocks.iter().enumerate() {
+        let name = |part: &str| format!("model.layers.{layer}.{part}.weight");
+        put(&name("input_layernorm"), &block.input_norm.weight.tensor);
+        put(
+            &name("post_attention_layernorm"),
+            &block.post_norm.weight.tensor,
+        );
+        if let Some((q, k)) = &block.qk_norm {
+            put(&name("self_attn.q_norm"), &q.weight.tensor);
+            put(&name("self_attn.k_norm"), &k.weight.tensor);
+        }
+    }
+    for (weight, linear) in linears(decoder) {
+        if let Some(bias) = &linear.bias {
+            all.insert(weight.replace(".weight", ".bias"), bias.tensor.clone());
+        }
+        let mut tensor = linear.weight.tensor.clone();
+        if let Some(adapter) = &linear.adapter {
+            let (o, i) = tensor.dims2()?;
+            let mut sum = values(&tensor)?.to_vec();
+            adapter.merge_into(&mut sum, o, i)?;
+            tensor = storage::tensor(sum, (o, i))?;
+        }
+        all.insert(weight, tensor);
+    }
+    Ok(all)
+}
+
+/// The linear layers of every block with their weights' names.
+fn linears(decoder: &Decoder) -> impl Iterator<Item = (String, &Linear)> {
+    decoder
+        .blocks
+        .iter()
+        .enumerate()
+        .flat_map(|(layer, block)| {
+            [
+                ("self_attn.q_proj", &block.q),
+                ("self_attn.k_proj", &block.k),
+                ("self_attn.v_proj", &block.v),
+                ("self_attn.o_proj", &block.o),
+                ("mlp.gate_proj", &block.gate),
+                ("mlp.up_proj", &block.up),
+                ("mlp.down_proj", &block.down),
+            ]
+            .map(|(part, linear)| (format!("model.layers.{layer}.{part}.weight"), linear))
+        })
+}
+
+struct Stored<'a> {
+    tensor: &'a Tensor,
+    dtype: SaveDtype,
+}
+
+impl View for Stored<'_> {
+    fn dtype(&self) -> Dtype {
+        match self.dtype {
+            SaveDtype::F32 => Dtype::F32,
+            SaveDtype::Bf16 => Dtype::BF16,
+        }
+    }
+
+    fn shape(&self) -> &[usize] {
+        self.tensor.dims()
+    }
+
+    fn data(&self) -> Cow<'_, [u8]> {
+        // Every tensor of a model is contiguous f32 on the CPU: `load` made it so.
+        let Ok(values) = values(self.tensor) else {
+            return Cow::Borrowed(&[]);
+        };
+        Cow::Owned(match self.dtype {
+            SaveDtype::F32 => values.iter().flat_map(|v| v.to_le_bytes()).collect(),
+            SaveDtype::Bf16 => values
+                .iter()
+                .flat_map(|v| bf16::from_f32(*v).to_le_bytes())
+                .collect(),
+        })
+    }
+
+    fn data_len(&self) -> usize {
+        self.tensor.elem_count() * self.dtype().bitsize() / 8
+    }
+}

@@ -1,0 +1,116 @@
+//! Clipping and AdamW over the whole bank.
+
+use halo_kernels::optim::{self, AdamW};
+use serde::{Deserialize, Serialize};
+
+use crate::bank::Bank;
+use crate::storage::{self, edit, values};
+use crate::{Error, Result};
+use candle_core::Tensor;
+
+/// AdamW's numbers, under Hugging Face's names.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OptimizerConfig {
+    /// Decay rate of the first moment.
+    pub adam_beta1: f64,
+    /// Decay rate of the second moment.
+    pub adam_beta2: f64,
+    /// Added to the root of the second moment.
+    pub adam_epsilon: f64,
+    /// Decoupled weight decay; not applied to norms and biases.
+    pub weight_decay: f64,
+    /// Gradients are scaled down to this global norm; 0 leaves them.
+    pub max_grad_norm: f64,
+}
+
+/// AdamW (Loshchilov & Hutter 2017, arXiv 1711.05101) with its two moments, flat as the bank is.
+pub(crate) struct Optimizer {
+    config: OptimizerConfig,
+    pub(crate) exp_avg: Tensor,
+    pub(crate) exp_avg_sq: Tensor,
+}
+
+impl Optimizer {
+    pub(crate) fn new(config: OptimizerConfig, bank: &Bank) -> Result<Optimizer> {
+        let zeros = || storage::tensor(vec![0f32; bank.len()], bank.len());
+        Ok(Optimizer { config, exp_avg: zeros()?, exp_avg_sq: zeros()? })
+    }
+
+    /// One update, number `step` counted from 1; returns the gradient's norm before clipping.
+    ///
+    /// # Errors
+    /// A gradient that is not finite: nothing is changed.
+    pub(crate) fn step(&self, bank: &Bank, learning_rate: f64, step: u64) -> Result<f64> {
+        bank.check_touched()?;
+        let grads = bank.grads()?;
+        let norm = optim::sum_squares(&grads).sqrt();
+        if !norm.is_finite() {
+            return Err(Error::state(format!(
+                "step {step}: the gradient's norm is {norm}; nothing was updated. lower learning_rate, or look for broken data"
+            )));
+        }
+        // torch.nn.utils.clip_grad_norm_ adds 1e-6 to the norm.
+        let clip = match self.config.max_grad_norm {
+            max if max > 0.0 => (max / (norm + 1e-6)).min(1.0),
+            _ => 1.0,
+        };
+        let adamw = AdamW {
+            lr: learning_rate,
+            beta1: self.config.adam_beta1,
+            beta2: self.config.adam_beta2,
+            eps: self.config.adam_epsilon,
+            weight_decay: self.config.weight_decay,
+        };
+        bank.edit_params(|params| {
+            edit(&self.exp_avg, |m| {
+                edit(&self.exp_avg_sq, |v| {
+                    for (range, decay) in runs(bank) {
+                        optim::step(
+                            &mut params[range.clone()],
+                            &grads[range.clone()],
+                            &mut m[range.clone()],
+                            &mut v[range],
+                            step,
+                            &adamw,
+                            decay,
+                            clip as f32,
+                        )?;
+                    }
+                    Ok(())
+                })
+            })
+        })?;
+        Ok(norm)
+    }
+
+    /// The moments, for a checkpoint.
+    pub(crate) fn moments(&self) -> [(&'static str, &Tensor); 2] {
+        [("exp_avg", &self.exp_avg), ("exp_avg_sq", &self.exp_avg_sq)]
+    }
+
+    /// Puts the moments of a checkpoint back.
+    pub(crate) fn restore(&self, exp_avg: &[f32], exp_avg_sq: &[f32]) -> Result<()> {
+        for (moment, stored) in [(&self.exp_avg, exp_avg), (&self.exp_avg_sq, exp_avg_sq)] {
+            if values(moment)?.len() != stored.len() {
+                return Err(Error::state("the optimizer's state has another size than the model"));
+            }
+            edit(moment, |moment| {
+                moment.copy_from_slice(stored);
+                Ok(())
+            })?;
+        }
+        Ok(())
+    }
+}
+
+/// Neighbouring parameters of equal decay, as one range each.
+fn runs(bank: &Bank) -> Vec<(std::ops::Range<usize>, bool)> {
+    let mut runs: Vec<(std::ops::Range<usize>, bool)> = Vec::new();
+    for entry in bank.entries() {
+        match runs.last_mut() {
+            Some((range, decay)) if *decay == entry.decay => range.end = entry.range.end,
+            _ => runs.push((entry.range.clone(), entry.decay)),
+        }
+    }
+    runs
+}
