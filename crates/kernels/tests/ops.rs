@@ -1,0 +1,20 @@
+//! Every fast form against its naive form, every naive backward against finite differences.
+
+#[path = "ops/attention.rs"]
+mod attention;
+#[path = "ops/embedding.rs"]
+mod embedding;
+#[path = "ops/head.rs"]
+mod head;
+#[path = "ops/matmul.rs"]
+mod matmul;
+#[path = "ops/optim.rs"]
+mod optim;
+#[path = "ops/rms_norm.rs"]
+mod rms_norm;
+#[path = "ops/rope.rs"]
+mod rope;
+#[path = "ops/support.rs"]
+mod support;
+#[path = "ops/swiglu.rs"]
+mod swiglu;
