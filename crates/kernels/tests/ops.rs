@@ -1,4 +1,5 @@
 //! Every fast form against its naive form, every naive backward against finite differences.
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 #[path = "ops/attention.rs"]
 mod attention;

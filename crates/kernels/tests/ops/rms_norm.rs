@@ -48,18 +48,11 @@ fn the_fast_form_equals_the_naive_one() {
         let (x, w, dy) = (wide(&x), wide(&w), wide(&dy));
         let (mut want, mut want_rstd) = (vec![0.0; n * d], vec![0.0; n]);
         let (mut want_dx, mut want_dw) = (wide(&dx0), wide(&dw0));
-        for r in 0..n {
+        for (r, want_rstd) in want_rstd.iter_mut().enumerate() {
             let row = r * d..(r + 1) * d;
-            want_rstd[r] = naive::forward(&x[row.clone()], &w, 1e-5, &mut want[row.clone()]);
-            let dx = &mut want_dx[row.clone()];
-            naive::backward(
-                &x[row.clone()],
-                &w,
-                want_rstd[r],
-                &dy[row],
-                dx,
-                &mut want_dw,
-            );
+            let (x, dy) = (&x[row.clone()], &dy[row.clone()]);
+            *want_rstd = naive::forward(x, &w, 1e-5, &mut want[row.clone()]);
+            naive::backward(x, &w, *want_rstd, dy, &mut want_dx[row], &mut want_dw);
         }
         close("y", &y, &want, 1e-6);
         close("rstd", &rstd, &want_rstd, 1e-6);
