@@ -1,0 +1,201 @@
+//! Kahneman–Tversky optimisation: Ethayarajh et al. 2024, arXiv 2402.01306, equation 7 of the early text.
+//!
+//! L = λ_y · (c − v(u)), u = β · s · (r − z₀): value function × reference point × weights × reference, so that
+//! the paper's ablations are parameters. Sums over completion tokens. z₀ is a constant of the step
+//! (never differentiated). The early text writes w(y)(1 − v), the later λ_y − v: equal up to a constant.
+
+use alloc::format;
+
+use super::{Built, Formula, Kernel};
+use crate::dual::Dual;
+use crate::error::Error;
+use crate::example::{Label, Sequence};
+use crate::params::Params;
+use crate::reference_point::{self, Estimator, Point, Source};
+use crate::saturation::{Axis, Bounds};
+use crate::spec::{DataShape, Need, ParamSpec, Spec};
+use crate::value::{self, Value};
+
+pub(super) static SPEC: Spec = Spec {
+    name: "kto",
+    title: "Kahneman-Tversky optimisation",
+    shape: DataShape::Unpaired,
+    needs: &[Need::Reference, Need::ReferencePoint, Need::Lengths],
+    params: &[
+        ParamSpec::number(
+            "beta",
+            0.1,
+            (1e-6, 1e4),
+            "inverse temperature: larger stays nearer the reference and saturates sooner; the paper advises 0.01 to 0.5",
+        ),
+        ParamSpec::number(
+            "desirable_weight",
+            1.0,
+            (0.0, 1e6),
+            "weight of desirable rows, for imbalanced data",
+        ),
+        ParamSpec::number(
+            "undesirable_weight",
+            1.0,
+            (0.0, 1e6),
+            "weight of undesirable rows, for imbalanced data",
+        ),
+        ParamSpec::choice(
+            "value",
+            "logistic",
+            value::NAMES,
+            "how gains and losses against the reference point are felt; log_sigmoid is the paper's concave, \
+             identity its risk-neutral ablation",
+        ),
+        ParamSpec::number(
+            "value_alpha",
+            0.88,
+            (1e-3, 1.0),
+            "curvature of value=kahneman_tversky: 1 is linear",
+        ),
+        ParamSpec::number(
+            "value_loss_aversion",
+            2.25,
+            (0.0, 1e3),
+            "how much more losses count than gains under value=kahneman_tversky, for both labels",
+        ),
+        ParamSpec::choice(
+            "reference_point",
+            "mismatch",
+            reference_point::NAMES,
+            "how z0 is estimated; zero leaves it out",
+        ),
+        ParamSpec::choice(
+            "reference_policy",
+            "model",
+            &["model", "uniform"],
+            "uniform needs no reference model: r is ln pi and z0 its mean over mismatched answers, unclamped",
+        ),
+        ParamSpec::flag(
+            "length_average",
+            false,
+            "divide log-probabilities by the completion's tokens; meant for reference_policy=uniform",
+        ),
+    ],
+    formula: "L = lambda_y * (c - v(u)),  u = beta * s * (r - z0),  r = ln pi(y|x) - ln pi_ref(y|x);  \
+              v = sigmoid(u) and c = 1 unless value says otherwise",
+    paper: "Ethayarajh et al., KTO: Model Alignment as Prospect Theoretic Optimization, 2024, eq. 7",
+    arxiv: "2402.01306",
+    when_to_use: "Thumbs up and thumbs down, unpaired, imbalanced (weights), noisy: rows far on either side of z0 stop \
+                  pulling. With clean pairs, dpo uses more of what they say.",
+    implementations: "TRL: y' of x_i is y of the row before it in fixed micro-batches, averages micro-batch means, reports \
+                      the clamped kl. HALOs: y of the next row, counts only non-zero log-ratios, reports rewards without \
+                      beta. Here y' comes from another prompt of the whole step and sums are divided by its rows; kl is \
+                      reported raw and clamped.",
+};
+
+pub(super) fn build(params: &Params) -> Result<Built, Error> {
+    let uniform = params.text("reference_policy")? == "uniform";
+    let length_average = params.flag("length_average")?;
+    let estimator =
+        estimator(params.text("reference_point")?, uniform)?.length_average(length_average);
+    let kto = Kto {
+        beta: params.number("beta")?,
+        desirable_weight: params.number("desirable_weight")?,
+        undesirable_weight: params.number("undesirable_weight")?,
+        value: Value::new(params)?,
+        uniform,
+        length_average,
+    };
+    let mut built = Built::new(&SPEC, Kernel::row(kto));
+    built.needs.retain(|need| match need {
+        Need::Reference => !uniform,
+        Need::ReferencePoint => estimator.source() != Source::None,
+        _ => length_average,
+    });
+    built.reference_point = Some(estimator);
+    Ok(built)
+}
+
+/// Without a reference model there is no log-ratio to estimate, and the clamp at 0 would always fire:
+/// the default then means the unclamped mean of ln π over mismatched rows.
+fn estimator(name: &str, uniform: bool) -> Result<Estimator, Error> {
+    let refuse = |policy: &str, instead: &str| {
+        let message = format!(
+            "reference_point = {name} does not go with reference_policy = {policy}; use {instead}"
+        );
+        Err(Error::parameter("reference_point", message))
+    };
+    match (uniform, name) {
+        (true, "mismatch") => Estimator::new("uniform"),
+        (true, "zero" | "uniform") => Estimator::new(name),
+        (true, _) => refuse("uniform", "mismatch or zero"),
+        (false, "uniform") => refuse("model", "mismatch, batch_mean or zero"),
+        (false, _) => Estimator::new(name),
+    }
+}
+
+#[derive(Debug)]
+struct Kto {
+    beta: f64,
+    desirable_weight: f64,
+    undesirable_weight: f64,
+    value: Value,
+    uniform: bool,
+    length_average: bool,
+}
+
+impl Kto {
+    /// r in nats: against the reference, or ln π itself; per token if asked.
+    fn log_ratio(&self, row: &Sequence<1>) -> Dual<1> {
+        let sum = if self.uniform {
+            row.logp
+        } else {
+            row.log_ratio()
+        };
+        if self.length_average {
+            sum / row.tokens
+        } else {
+            sum
+        }
+    }
+
+    /// s(r − z₀): how far on the right side of the reference point, nats.
+    fn gain(&self, row: &Sequence<1>, point: &Point) -> Dual<1> {
+        row.label.sign() * (self.log_ratio(row) - point.value)
+    }
+}
+
+impl Formula<1> for Kto {
+    fn value(&self, [row]: &[Sequence<1>; 1], point: &Point) -> Dual<1> {
+        let weight = match row.label {
+            Label::Desirable => self.desirable_weight,
+            Label::Undesirable => self.undesirable_weight,
+        };
+        weight * self.value.shortfall(self.beta * self.gain(row, point))
+    }
+
+    fn reward(&self, row: &Sequence<1>) -> f64 {
+        if self.uniform {
+            0.0
+        } else {
+            self.beta * self.log_ratio(row).value
+        }
+    }
+
+    fn progress(&self, [row]: &[Sequence<1>; 1], point: &Point) -> f64 {
+        self.gain(row, point).value
+    }
+
+    fn bounds(&self, tolerance: f64) -> Bounds {
+        let bounds = Bounds::of(Axis::Gain, self.value, self.beta, tolerance);
+        let heavier = if self.desirable_weight > self.undesirable_weight {
+            self.desirable_weight
+        } else {
+            self.undesirable_weight
+        };
+        Bounds {
+            max_slope: bounds.max_slope * heavier,
+            ..bounds
+        }
+    }
+
+    fn clipped(&self, [row]: &[Sequence<1>; 1], point: &Point) -> bool {
+        self.value.clips(self.beta * self.gain(row, point).value)
+    }
+}

@@ -1,0 +1,60 @@
+//! Supervised fine-tuning: maximum likelihood of the completions.
+//!
+//! Labels are not read: whoever wants only the desirable rows leaves the others out of the data.
+
+use super::{Built, Denominator, Formula, Kernel};
+use crate::dual::Dual;
+use crate::error::Error;
+use crate::example::Sequence;
+use crate::params::Params;
+use crate::reference_point::Point;
+use crate::spec::{DataShape, Need, ParamSpec, Spec};
+
+pub(super) static SPEC: Spec = Spec {
+    name: "sft",
+    title: "Supervised fine-tuning",
+    shape: DataShape::Any,
+    needs: &[Need::Lengths],
+    params: &[ParamSpec::choice(
+        "average",
+        "token",
+        &["token", "sequence", "sum"],
+        "token: every token of the step weighs the same; sequence: every row does, as its mean over tokens; \
+         sum: every row does, as its sum over tokens",
+    )],
+    formula: "token: L = sum -ln pi(y|x) / sum n;  sequence: L = mean of -ln pi(y|x) / n;  sum: L = mean of -ln pi(y|x)",
+    paper: "maximum likelihood",
+    arxiv: "",
+    when_to_use: "Before any preference loss, on answers worth imitating, so that policy and reference know the \
+                  format. All rows are imitated, whatever their label.",
+    implementations: "TRL: the token mean over the step's tokens, also prompt tokens unless completion_only_loss. \
+                      HALOs divides by the micro-batch's tokens; here it is the optimiser step's.",
+};
+
+pub(super) fn build(params: &Params) -> Result<Built, Error> {
+    let average = params.text("average")?;
+    let kernel = Kernel::row(Sft {
+        per_token: average == "sequence",
+    });
+    let mut built = Built::new(&SPEC, kernel);
+    match average {
+        "token" => built.denominator = Denominator::Tokens,
+        "sum" => built.needs.clear(),
+        _ => {}
+    }
+    Ok(built)
+}
+
+#[derive(Debug)]
+struct Sft {
+    per_token: bool,
+}
+
+impl Formula<1> for Sft {
+    fn value(&self, [row]: &[Sequence<1>; 1], _: &Point) -> Dual<1> {
+        match self.per_token {
+            true => -row.mean_logp(),
+            false => -row.logp,
+        }
+    }
+}

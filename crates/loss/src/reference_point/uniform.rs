@@ -1,0 +1,13 @@
+//! Mean ln π over mismatched rows, unclamped: the reference point against a uniform reference policy.
+//!
+//! With π_ref uniform, r − z₀ becomes ln π(y|x) − E[ln π(y′|x)] (arXiv 2402.01306, the ablation without
+//! π_ref): the constants cancel where lengths agree, and the sign of the mean means nothing, so no clamp.
+
+use super::{Definition, Point, Source, mean, observe};
+
+pub(super) const ESTIMATOR: Definition = Definition {
+    name: "uniform",
+    source: Source::Mismatched,
+    accumulate: |sums, measure, row| observe(sums, measure.logp(row)),
+    finish: |sums| Point::unclamped(mean(sums)),
+};

@@ -1,0 +1,10 @@
+//! No reference point: KTO's ablation without z₀, and APO-zero for unpaired data (arXiv 2408.06266).
+
+use super::{Definition, Point, Source};
+
+pub(super) const ESTIMATOR: Definition = Definition {
+    name: "zero",
+    source: Source::None,
+    accumulate: |_, _, _| {},
+    finish: |_| Point::default(),
+};

@@ -1,0 +1,170 @@
+//! What has stopped learning: zones of data under a loss, and their analytic bounds.
+//!
+//! A row (or pair) is *active* while the loss's slope there is at least `tolerance` of the steepest;
+//! beyond, it is *learnt* on the right side and *given up* on the wrong side. Not every loss gives up:
+//! KTO ignores a desirable answer that the policy finds very unlikely exactly like a learnt one
+//! (arXiv 2402.01306, proposition 4.1), DPO never does. Giving up is how KTO resists wrong labels.
+
+use alloc::vec::Vec;
+
+use crate::error::Error;
+use crate::evaluate::for_each_unit;
+use crate::example::{Label, Row};
+use crate::loss::Loss;
+use crate::losses::Kernel;
+use crate::reference_point::Point;
+use crate::value::Value;
+
+/// The tolerance of metrics: below one hundredth of the steepest slope counts as saturated.
+pub const TOLERANCE: f64 = 0.01;
+
+/// Where a row stands under a loss.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
+pub enum Zone {
+    /// Saturated on the right side.
+    Learnt,
+    /// Pulls.
+    Active,
+    /// Saturated on the wrong side.
+    GivenUp,
+}
+
+/// What is measured along the bounds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize),
+    serde(rename_all = "snake_case")
+)]
+pub enum Axis {
+    /// Nothing: the loss does not saturate.
+    None,
+    /// s(r − z₀), nats: how far a row is on the right side of the reference point.
+    Gain,
+    /// r_w − r_l, nats.
+    Margin,
+}
+
+/// Where a loss saturates, on its axis.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+pub struct Bounds {
+    /// What is measured.
+    pub axis: Axis,
+    /// Learnt above this; `None`: never.
+    pub learnt: Option<f64>,
+    /// Given up below this; `None`: never.
+    pub given_up: Option<f64>,
+    /// The steepest |dL/dlogp| of a row.
+    pub max_slope: f64,
+}
+
+impl Bounds {
+    /// A loss of constant slope.
+    pub(crate) fn never() -> Bounds {
+        Bounds {
+            axis: Axis::None,
+            learnt: None,
+            given_up: None,
+            max_slope: 1.0,
+        }
+    }
+
+    /// A loss −v(β·x) of the axis x.
+    pub(crate) fn of(axis: Axis, value: Value, beta: f64, tolerance: f64) -> Bounds {
+        let (learnt, given_up) = value.bounds(tolerance);
+        Bounds {
+            axis,
+            learnt: learnt.map(|u| u / beta),
+            given_up: given_up.map(|u| u / beta),
+            max_slope: beta * value.max_slope(),
+        }
+    }
+
+    /// The zone of a place on the axis.
+    pub fn zone(&self, progress: f64) -> Zone {
+        match (self.learnt, self.given_up) {
+            (Some(bound), _) if progress > bound => Zone::Learnt,
+            (_, Some(bound)) if progress < bound => Zone::GivenUp,
+            _ => Zone::Active,
+        }
+    }
+}
+
+/// Where the loss's slope falls below `tolerance` times its maximum.
+///
+/// # Errors
+/// A tolerance outside 0 to 1, both excluded.
+pub fn bounds(loss: &Loss, tolerance: f64) -> Result<Bounds, Error> {
+    if !(tolerance > 0.0 && tolerance < 1.0) {
+        let message = alloc::format!("tolerance = {tolerance} is not between 0 and 1");
+        return Err(Error::parameter("tolerance", message));
+    }
+    Ok(match loss.kernel() {
+        Kernel::Row(formula) => formula.bounds(tolerance),
+        Kernel::Pair(formula) => formula.bounds(tolerance),
+    })
+}
+
+/// The zone of every row; the two rows of a pair share theirs.
+///
+/// # Errors
+/// As [`bounds`], and rows that the loss cannot read.
+pub fn zones(loss: &Loss, rows: &[Row], point: &Point, tolerance: f64) -> Result<Vec<Zone>, Error> {
+    let bounds = bounds(loss, tolerance)?;
+    let mut zones = Vec::with_capacity(rows.len());
+    match loss.kernel() {
+        Kernel::Row(formula) => for_each_unit(loss, rows, |_, unit| {
+            zones.push(bounds.zone(formula.progress(unit, point)));
+        })?,
+        Kernel::Pair(formula) => for_each_unit(loss, rows, |_, unit| {
+            zones.extend([bounds.zone(formula.progress(unit, point)); 2]);
+        })?,
+    }
+    Ok(zones)
+}
+
+/// How many rows stand where.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Counts {
+    /// Saturated on the right side.
+    pub learnt: u64,
+    /// Pulling.
+    pub active: u64,
+    /// Saturated on the wrong side.
+    pub given_up: u64,
+}
+
+impl Counts {
+    /// Counts zones.
+    pub fn of(zones: &[Zone]) -> Counts {
+        let mut counts = Counts::default();
+        for zone in zones {
+            match zone {
+                Zone::Learnt => counts.learnt += 1,
+                Zone::Active => counts.active += 1,
+                Zone::GivenUp => counts.given_up += 1,
+            }
+        }
+        counts
+    }
+
+    /// All rows.
+    pub fn total(&self) -> u64 {
+        self.learnt + self.active + self.given_up
+    }
+}
+
+/// Counts per label: desirable first. Rows and zones belong together by index.
+pub fn counts(rows: &[Row], zones: &[Zone]) -> [Counts; 2] {
+    [Label::Desirable, Label::Undesirable].map(|label| {
+        let of_label = rows.iter().zip(zones).filter(|(row, _)| row.label == label);
+        Counts::of(&of_label.map(|(_, zone)| *zone).collect::<Vec<_>>())
+    })
+}

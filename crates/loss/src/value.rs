@@ -1,0 +1,144 @@
+//! Value functions v(u): how a gain or loss u against the reference point is felt.
+
+use crate::dual::{Dual, log_sigmoid, sigmoid};
+use crate::error::Error;
+use crate::params::Params;
+
+/// The words for them.
+pub const NAMES: &[&str] = &["logistic", "log_sigmoid", "identity", "kahneman_tversky"];
+
+/// Below this |u| the power curve, whose slope is infinite at 0, is replaced by its chord.
+pub const CHORD: f64 = 1e-3;
+
+/// A value function. Increasing, and 0 or its midpoint at u = 0.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Value {
+    /// σ(u): concave in gains, convex in losses; KTO's own.
+    Logistic,
+    /// ln σ(u): concave everywhere.
+    LogSigmoid,
+    /// u: risk-neutral, unbounded.
+    Identity,
+    /// uᵅ for gains, −κ(−u)ᵅ for losses (Tversky and Kahneman 1992: α .88, κ 2.25).
+    KahnemanTversky {
+        /// α in (0, 1].
+        alpha: f64,
+        /// κ ≥ 0.
+        loss_aversion: f64,
+    },
+}
+
+impl Value {
+    pub(crate) fn new(params: &Params) -> Result<Value, Error> {
+        Ok(match params.text("value")? {
+            "log_sigmoid" => Value::LogSigmoid,
+            "identity" => Value::Identity,
+            "kahneman_tversky" => Value::KahnemanTversky {
+                alpha: params.number("value_alpha")?,
+                loss_aversion: params.number("value_loss_aversion")?,
+            },
+            _ => Value::Logistic,
+        })
+    }
+
+    /// c − v(u), what a loss pays: c is the supremum of v where that is 0 or 1, and 1 otherwise.
+    pub fn shortfall<const N: usize>(self, u: Dual<N>) -> Dual<N> {
+        match self {
+            // 1 - σ(u) without the cancellation
+            Value::Logistic => (-u).sigmoid(),
+            Value::LogSigmoid => -u.log_sigmoid(),
+            Value::Identity | Value::KahnemanTversky { .. } => {
+                let (value, slope) = self.at(u.value);
+                1.0 - u.chain(value, slope)
+            }
+        }
+    }
+
+    /// (v(u), v′(u)).
+    pub fn at(self, u: f64) -> (f64, f64) {
+        match self {
+            Value::Logistic => (sigmoid(u), sigmoid(u) * sigmoid(-u)),
+            Value::LogSigmoid => (log_sigmoid(u), sigmoid(-u)),
+            Value::Identity => (u, 1.0),
+            Value::KahnemanTversky {
+                alpha,
+                loss_aversion,
+            } => {
+                let (side, size) = if u < 0.0 {
+                    (loss_aversion, -u)
+                } else {
+                    (1.0, u)
+                };
+                let (value, slope) = power(size, alpha);
+                (if u < 0.0 { -side * value } else { value }, side * slope)
+            }
+        }
+    }
+
+    /// Whether u lies where the chord stands in for the curve.
+    pub fn clips(self, u: f64) -> bool {
+        matches!(self, Value::KahnemanTversky { .. }) && u.abs() < CHORD
+    }
+
+    /// The largest slope anywhere.
+    pub fn max_slope(self) -> f64 {
+        match self {
+            Value::Logistic => 0.25,
+            Value::LogSigmoid | Value::Identity => 1.0,
+            Value::KahnemanTversky {
+                alpha,
+                loss_aversion,
+            } => {
+                let steeper = if loss_aversion > 1.0 {
+                    loss_aversion
+                } else {
+                    1.0
+                };
+                steeper * libm::pow(CHORD, alpha - 1.0)
+            }
+        }
+    }
+
+    /// (learnt above, given up below): the u beyond which the slope is under `tolerance` of the steepest on
+    /// that side; `None` where it never is.
+    pub fn bounds(self, tolerance: f64) -> (Option<f64>, Option<f64>) {
+        match self {
+            Value::Logistic => {
+                // 4σ(u)σ(-u) = 1/cosh²(u/2)
+                let u = 2.0 * libm::acosh(1.0 / libm::sqrt(tolerance));
+                (Some(u), Some(-u))
+            }
+            Value::LogSigmoid => (Some(libm::log((1.0 - tolerance) / tolerance)), None),
+            Value::Identity => (None, None),
+            Value::KahnemanTversky {
+                alpha,
+                loss_aversion,
+            } => {
+                // α u^(α-1) = tol · h^(α-1), u ≥ h; the steepest is the chord's slope
+                let beyond = CHORD * libm::pow(tolerance / alpha, 1.0 / (alpha - 1.0));
+                let u = if beyond > CHORD { beyond } else { CHORD };
+                let u = (alpha < 1.0 && u.is_finite()).then_some(u);
+                (
+                    u,
+                    if loss_aversion == 0.0 {
+                        Some(0.0)
+                    } else {
+                        u.map(|u| -u)
+                    },
+                )
+            }
+        }
+    }
+}
+
+/// (xᵅ, slope) for x ≥ 0, with the chord from the origin below [`CHORD`].
+///
+/// A chord on each side, not one across 0, keeps v(0) = 0 and the kink that loss aversion is.
+fn power(x: f64, alpha: f64) -> (f64, f64) {
+    if x < CHORD {
+        let slope = libm::pow(CHORD, alpha - 1.0);
+        (slope * x, slope)
+    } else {
+        (libm::pow(x, alpha), alpha * libm::pow(x, alpha - 1.0))
+    }
+}
