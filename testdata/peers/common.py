@@ -61,3 +61,26 @@ def to_v4_config(folder):
     config["torch_dtype"] = config.pop("dtype")
     config["transformers_version"] = "4.45.0"
     path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
+
+
+WORDS = ["<pad>", "<bos>", "<eos>"] + [f"t{i}" for i in range(SPECIAL, VOCAB)]
+
+
+def tokenizer():
+    """A word-level tokenizer with one word per id: text that TRL can tokenise into exactly the ids we chose.
+
+    No word ends in, or contains, the end token: TRL looks for it with `text.endswith`, tokenizers with a substring search.
+    """
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    words = Tokenizer(models.WordLevel({word: i for i, word in enumerate(WORDS)}, unk_token="<pad>"))
+    words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    return PreTrainedTokenizerFast(
+        tokenizer_object=words, pad_token="<pad>", bos_token="<bos>", eos_token="<eos>", unk_token="<pad>"
+    )
+
+
+def as_text(ids):
+    """The text of `ids`; each word begins with a space, so that prompt and completion may simply be joined."""
+    return "".join(f" {WORDS[i]}" for i in ids)

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM, LlamaConfig, MistralConfig, Qwen2Config, Qwen3Config
 from transformers.utils import logging
 
-from common import FIXTURES, VOCAB, randomize, to_v4_config, tokens
+from common import FIXTURES, VOCAB, randomize, to_v4_config, tokenizer, tokens
 
 SIZES = dict(
     vocab_size=VOCAB,
@@ -75,6 +75,8 @@ MODELS = {
         dict(v4=True, gradients=False),
     ),
 }
+
+WITH_TOKENIZER = ["llama", "qwen2"]  # the models of the TRL fixtures
 
 # (prompt tokens, completion tokens, coefficient). The second shares the first one's prompt.
 SEQUENCES = [(7, 9, 0.7), (7, 5, -1.3), (1, 23, 0.4), (10, 1, -0.9)]
@@ -141,6 +143,8 @@ def make(name, seed, config, v4=False, dtype=torch.float32, shard="1GB", gradien
     (folder / "generation_config.json").unlink()
     if v4:
         to_v4_config(folder)
+    if name in WITH_TOKENIZER:
+        tokenizer().save_pretrained(folder)
     # What the files say is what counts: read them back, computing in f32 whatever the dtype on disk.
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()
     result = expected(model, seed + 1000, gradients)
