@@ -134,6 +134,14 @@ impl Bank {
         }
     }
 
+    /// A copy of the flat gradients.
+    ///
+    /// # Errors
+    /// None on the CPU.
+    pub fn gradients(&self) -> Result<Vec<f32>> {
+        Ok(self.grads()?.to_vec())
+    }
+
     /// The flat parameters.
     pub(crate) fn params(&self) -> Result<Values<'_>> {
         storage::values(&self.params)

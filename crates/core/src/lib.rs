@@ -3,6 +3,7 @@
 mod atomic;
 pub mod bank;
 pub mod error;
+pub mod generate;
 pub mod models;
 mod storage;
 pub mod weights;

@@ -8,6 +8,7 @@ use crate::{Error, Result};
 
 mod adapter;
 mod block;
+mod cache;
 mod config;
 mod decoder;
 mod head;
@@ -24,6 +25,7 @@ pub(crate) mod save;
 mod view;
 
 pub use adapter::LoraConfig;
+pub use cache::Cache;
 pub use config::DecoderConfig;
 pub use decoder::{Decoder, Tape};
 pub use load::{Loaded, Training, load};

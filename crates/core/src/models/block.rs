@@ -346,3 +346,15 @@ pub(crate) fn add(x: &Tensor, y: &Tensor) -> Result<()> {
 pub(crate) fn zeros_like(t: &Tensor) -> Result<Tensor> {
     storage::tensor(vec![0f32; t.elem_count()], t.shape())
 }
+
+/// Chosen rows of a tensor (N, D).
+pub(crate) fn chosen_rows(t: &Tensor, rows: &[usize]) -> Result<Tensor> {
+    let (_, width) = t.dims2()?;
+    let values = values(t)?;
+    let chosen = rows
+        .iter()
+        .flat_map(|&row| &values[row * width..][..width])
+        .copied()
+        .collect::<Vec<_>>();
+    storage::tensor(chosen, (rows.len(), width))
+}
