@@ -1,0 +1,288 @@
+//! The training loop as a machine without I/O: it says what to do next and is told what came of it.
+//!
+//! ```text
+//! loop {
+//!     match machine.next()? {                                    //  answered by
+//!         Forward { job, model, tape }                           //  Logps, one a sequence
+//!         Reduce { sums }                (several ranks)         //  Reduced
+//!         Backward { job, dlogps }                               //  Finished
+//!         ReduceGradients                (several ranks)         //  Finished
+//!         OptimizerStep { step, learning_rate }                  //  Stepped { grad_norm }
+//!         Checkpoint { step }                                    //  Finished
+//!         Done => break
+//!     }
+//!     machine.submit(answer)?;
+//! }
+//! ```
+//!
+//! A step, for each micro-batch: forward of the reference, forward of the policy with tape, z₀, backward. Where several
+//! micro-batches share one z₀, its forward passes (without tape) all come first. Everything is divided by the global
+//! counts of the step, known in advance, so neither micro-batches nor ranks change the result.
+
+mod plan;
+mod state;
+mod step;
+mod work;
+
+use std::sync::Arc;
+
+use halo_loss::reference_point::Source;
+use halo_loss::{DataShape, Loss, Need};
+
+pub use state::MachineState;
+pub use work::{Answer, Job, SequenceRef, Which, Work};
+
+use crate::error::{Error, Kind};
+use crate::examples::{ExampleHeader, ExampleRecord};
+use crate::metrics::StepMetrics;
+use crate::order::Steps;
+use crate::pairing::{Mismatch, rotate};
+use crate::plan::RunPlan;
+use crate::records::{Dataset, Unit};
+use step::Step;
+
+/// The training loop; see the [module](self).
+#[derive(Debug)]
+pub struct Machine {
+    setup: Setup,
+    steps: Steps,
+    /// Optimiser steps completed: with the setup, all of the state.
+    completed: u64,
+    step: Option<Step>,
+    checkpoint_due: bool,
+    /// Asked and not yet answered.
+    pending: Option<Work>,
+    metrics: Option<StepMetrics>,
+    examples: Vec<ExampleRecord>,
+}
+
+/// What never changes during a run.
+#[derive(Debug)]
+struct Setup {
+    plan: RunPlan,
+    data: Arc<Dataset>,
+    loss: Loss,
+    total: u64,
+    /// The rows that z₀ is estimated on.
+    source: Source,
+    /// Whether those are mismatched ones.
+    mismatched: bool,
+}
+
+impl Machine {
+    /// A machine at the beginning of the run.
+    ///
+    /// # Errors
+    /// A plan out of range; data of another shape than the loss wants; a loss that needs what the machine does not
+    /// give; a record for which no mismatched completion exists.
+    pub fn new(plan: RunPlan, data: Arc<Dataset>, loss: Loss) -> Result<Machine, Error> {
+        plan.validate()?;
+        check_shape(&data, &loss)?;
+        check_needs(&loss)?;
+        let source = loss
+            .reference_point()
+            .map_or(Source::None, |estimator| estimator.source());
+        let mismatched = source == Source::Mismatched;
+        if mismatched && plan.mismatch == Mismatch::Rotate {
+            rotate::check(&data)?;
+        }
+        let total = plan.total_steps(data.units.len());
+        let steps = Steps::new(
+            data.units.len(),
+            plan.units_per_step(),
+            plan.order,
+            plan.seed,
+        );
+        let setup = Setup {
+            plan,
+            data,
+            loss,
+            total,
+            source,
+            mismatched,
+        };
+        Ok(Machine {
+            setup,
+            steps,
+            completed: 0,
+            step: None,
+            checkpoint_due: false,
+            pending: None,
+            metrics: None,
+            examples: Vec::new(),
+        })
+    }
+
+    /// What to do next. Asked again before the answer, it says the same.
+    ///
+    /// # Errors
+    /// A loss that is not finite.
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "the word of the protocol; an iterator could neither fail nor wait for answers"
+    )]
+    pub fn next(&mut self) -> Result<Work, Error> {
+        if self.pending.is_none() {
+            self.pending = self.ask()?;
+        }
+        Ok(self.pending.clone().unwrap_or(Work::Done))
+    }
+
+    fn ask(&mut self) -> Result<Option<Work>, Error> {
+        if self.checkpoint_due {
+            return Ok(Some(Work::Checkpoint {
+                step: self.completed,
+            }));
+        }
+        if self.step.is_none() {
+            if self.completed >= self.setup.total {
+                return Ok(None);
+            }
+            let plan = plan::step(&self.setup, &mut self.steps, self.completed)?;
+            self.step = Some(Step::new(&self.setup, plan));
+        }
+        self.step
+            .as_mut()
+            .map_or(Ok(None), |step| step.ask(&self.setup))
+    }
+
+    /// Takes the answer to the last [`Machine::next`].
+    ///
+    /// # Errors
+    /// An answer of another kind or length than asked for, or with a number that is not finite. The machine then still
+    /// waits for the right one.
+    pub fn submit(&mut self, answer: Answer) -> Result<(), Error> {
+        let Some(work) = self.pending.take() else {
+            let message = format!(
+                "{} was submitted, but nothing was asked: call next first",
+                answer.name()
+            );
+            return Err(Error::new(Kind::Protocol, message));
+        };
+        let accepted = self.accept(&work, answer);
+        if accepted.is_err() {
+            self.pending = Some(work);
+        }
+        accepted
+    }
+
+    fn accept(&mut self, work: &Work, answer: Answer) -> Result<(), Error> {
+        match (work, answer, &mut self.step) {
+            (Work::Forward { job, model, .. }, Answer::Logps(logps), Some(step)) => {
+                step.scored(&self.setup, job, *model, logps)
+            }
+            (Work::Reduce { sums }, Answer::Reduced(reduced), Some(step)) => {
+                step.reduced(&self.setup, sums.len(), &reduced)
+            }
+            (Work::Backward { .. } | Work::ReduceGradients, Answer::Finished, Some(step)) => {
+                step.finished();
+                Ok(())
+            }
+            (Work::OptimizerStep { .. }, Answer::Stepped { grad_norm }, Some(step)) => {
+                (self.metrics, self.examples) = step.close(&self.setup, grad_norm)?;
+                self.step = None;
+                self.completed += 1;
+                let rhythm = self
+                    .setup
+                    .plan
+                    .save_every
+                    .is_some_and(|every| self.completed.is_multiple_of(every));
+                self.checkpoint_due = rhythm || self.completed == self.setup.total;
+                Ok(())
+            }
+            (Work::Checkpoint { .. }, Answer::Finished, _) => {
+                self.checkpoint_due = false;
+                Ok(())
+            }
+            (work, answer, _) => Err(work.unexpected(&answer)),
+        }
+    }
+
+    /// Optimiser steps of the whole run.
+    pub fn total_steps(&self) -> u64 {
+        self.setup.total
+    }
+
+    /// Optimiser steps completed.
+    pub fn completed_steps(&self) -> u64 {
+        self.completed
+    }
+
+    /// The settings of the run.
+    pub fn plan(&self) -> &RunPlan {
+        &self.setup.plan
+    }
+
+    /// The data of the run.
+    pub fn data(&self) -> &Arc<Dataset> {
+        &self.setup.data
+    }
+
+    /// The metrics of the step completed last, once.
+    pub fn take_metrics(&mut self) -> Option<StepMetrics> {
+        self.metrics.take()
+    }
+
+    /// The examples of the step completed last, once; this rank's share of them. Those not taken are dropped.
+    pub fn take_examples(&mut self) -> Vec<ExampleRecord> {
+        std::mem::take(&mut self.examples)
+    }
+
+    /// The first line of a file of examples; `engine` names the program that writes it, with its version.
+    pub fn example_header(&self, engine: &str) -> ExampleHeader {
+        let loss = &self.setup.loss;
+        ExampleHeader {
+            loss: loss.spec().name.into(),
+            params: loss.params().clone(),
+            engine: engine.into(),
+        }
+    }
+}
+
+/// Paired losses take pairs; all others single records.
+fn check_shape(data: &Dataset, loss: &Loss) -> Result<(), Error> {
+    let name = loss.spec().name;
+    let pairs = data
+        .units
+        .iter()
+        .filter(|unit| matches!(unit, Unit::Pair { .. }))
+        .count();
+    let (wanted, found) = match loss.data_shape() {
+        DataShape::Paired => ("pairs of chosen and rejected", data.units.len() - pairs),
+        DataShape::Unpaired | DataShape::Any => ("single labelled examples", pairs),
+        DataShape::Grouped => {
+            return Err(Error::parameter(format!(
+                "{name}: losses over groups are not driven by this machine"
+            )));
+        }
+    };
+    if found > 0 {
+        let message = format!(
+            "{name} takes {wanted}; {found} of {} units are of the other kind",
+            data.units.len()
+        );
+        return Err(Error::data(message));
+    }
+    Ok(())
+}
+
+/// What a forward pass here yields is one log-probability a sequence.
+fn check_needs(loss: &Loss) -> Result<(), Error> {
+    let beyond = [
+        Need::TokenLogps,
+        Need::Advantages,
+        Need::OldLogps,
+        Need::VocabStats,
+        Need::Scores,
+    ];
+    match beyond.into_iter().find(|&need| loss.needs(need)) {
+        None => Ok(()),
+        Some(need) => {
+            let message = format!(
+                "{} needs {need:?}, which this machine does not give",
+                loss.spec().name
+            );
+            Err(Error::parameter(message))
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! What one optimiser step consists of: a pure function of the plan, the data and the step's number.
+
+use halo_loss::Normalizer;
+use halo_loss::reference_point::Scope;
+
+use super::Setup;
+use crate::error::Error;
+use crate::order::Steps;
+use crate::pairing::{Mismatch, rotate, trl};
+use crate::rng::Rng;
+
+/// One optimiser step as this rank sees it.
+#[derive(Debug)]
+pub(super) struct StepPlan {
+    /// Counted from 1.
+    pub(super) number: u64,
+    pub(super) epoch: f64,
+    pub(super) learning_rate: f64,
+    /// Over all micro-batches and ranks.
+    pub(super) norm: Normalizer,
+    /// One a micro-batch, on every rank the same number; this rank's share may be empty in the last.
+    pub(super) batches: Vec<Batch>,
+}
+
+/// This rank's share of a micro-batch, as record indices.
+#[derive(Debug)]
+pub(super) struct Batch {
+    /// A loss's rows: singles, or chosen and rejected in turn.
+    pub(super) rows: Vec<usize>,
+    /// For each row whose completion its prompt meets; empty where z₀ needs none.
+    pub(super) partners: Vec<usize>,
+}
+
+/// Plans step `index`, counted from 0.
+///
+/// # Errors
+/// A row without any mismatched completion.
+pub(super) fn step(setup: &Setup, steps: &mut Steps, index: u64) -> Result<StepPlan, Error> {
+    let (plan, data) = (&setup.plan, &setup.data);
+    let units = steps.units(index);
+    // All units of a run have one shape, so rows can be cut where units can.
+    let rows: Vec<usize> = units
+        .iter()
+        .flat_map(|&unit| data.units[unit].records())
+        .collect();
+    let share = plan.batch_size.saturating_mul(rows.len() / units.len());
+    let micro_batch = share.saturating_mul(plan.ranks);
+
+    let rng = Rng::new(plan.seed).fork(PAIRING_STREAM).fork(index);
+    let partners: Vec<usize> = match (setup.mismatched, plan.mismatch, plan.scope) {
+        (false, ..) => Vec::new(),
+        (true, Mismatch::Trl, _) => rows.chunks(share).flat_map(trl::pair).collect(),
+        (true, Mismatch::Rotate, Scope::Step) => rotate::pair(data, &rows, rng)?,
+        // y′ and the y they are compared with stay in one scope.
+        (true, Mismatch::Rotate, Scope::Microbatch) => {
+            let batches = rows.chunks(micro_batch).enumerate();
+            let pairs =
+                batches.map(|(batch, rows)| rotate::pair(data, rows, rng.fork(batch as u64)));
+            pairs.collect::<Result<Vec<_>, Error>>()?.concat()
+        }
+    };
+
+    let batches = (0..rows.len().div_ceil(micro_batch)).map(|batch| {
+        let start = batch * micro_batch;
+        let end = rows.len().min(start.saturating_add(micro_batch));
+        let from = end.min(start.saturating_add(share.saturating_mul(plan.rank)));
+        let mine = from..end.min(from.saturating_add(share));
+        Batch {
+            partners: if setup.mismatched {
+                partners[mine.clone()].to_vec()
+            } else {
+                Vec::new()
+            },
+            rows: rows[mine].to_vec(),
+        }
+    });
+    let tokens: u64 = rows
+        .iter()
+        .map(|&row| u64::from(data.records[row].scored_tokens()))
+        .sum();
+    Ok(StepPlan {
+        number: index + 1,
+        epoch: steps.epochs_after(index),
+        learning_rate: plan.learning_rate
+            * plan.schedule.factor(index, plan.warmup_steps, setup.total),
+        norm: Normalizer {
+            units: units.len() as f64,
+            tokens: tokens as f64,
+        },
+        batches: batches.collect(),
+    })
+}
+
+/// Keeps this use of the seed apart from all others.
+const PAIRING_STREAM: u64 = 2;

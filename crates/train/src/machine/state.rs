@@ -1,0 +1,95 @@
+//! Saving and restoring a machine.
+
+use std::sync::Arc;
+
+use halo_loss::{Loss, Params};
+use serde::{Deserialize, Serialize};
+
+use super::Machine;
+use crate::error::{Error, Kind};
+use crate::plan::RunPlan;
+use crate::records::Dataset;
+
+/// Where a run stands, between two optimiser steps.
+///
+/// Small, because order, pairing and schedule are functions of the seed and the step: a cursor, and what must not have
+/// changed for it to mean the same.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MachineState {
+    /// Version of this form.
+    pub version: u32,
+    /// Optimiser steps completed.
+    pub step: u64,
+    /// The settings of the run.
+    pub plan: RunPlan,
+    /// The loss's registered name.
+    pub loss: String,
+    /// All its parameters.
+    pub params: Params,
+    /// [`Dataset::fingerprint`] in hexadecimal.
+    pub data: String,
+}
+
+const VERSION: u32 = 1;
+
+impl Machine {
+    /// What [`Machine::restore`] needs. During a step it is the state before that step.
+    pub fn state(&self) -> MachineState {
+        MachineState {
+            version: VERSION,
+            step: self.completed,
+            plan: self.setup.plan.clone(),
+            loss: self.setup.loss.spec().name.into(),
+            params: self.setup.loss.params().clone(),
+            data: hex(&self.setup.data),
+        }
+    }
+
+    /// A machine that goes on where `state` was taken: every further [`Work`](super::Work) is the same.
+    ///
+    /// `plan` may differ from the saved one in the rank and the rhythm of checkpoints, and under a constant schedule
+    /// in the number of steps.
+    ///
+    /// # Errors
+    /// Those of [`Machine::new`]; a state of another version, loss, data set or plan, naming what changed.
+    pub fn restore(
+        plan: RunPlan,
+        data: Arc<Dataset>,
+        loss: Loss,
+        state: &MachineState,
+    ) -> Result<Machine, Error> {
+        let refuse = |message: String| Err(Error::new(Kind::State, message));
+        if state.version != VERSION {
+            return refuse(format!(
+                "the saved run's state has version {}; this is version {VERSION}",
+                state.version
+            ));
+        }
+        plan.continues(&state.plan)?;
+        if loss.spec().name != state.loss {
+            return refuse(format!(
+                "loss = {:?}, but the saved run has {:?}",
+                loss.spec().name,
+                state.loss
+            ));
+        }
+        if *loss.params() != state.params {
+            let (now, then) = (loss.params(), &state.params);
+            return refuse(format!(
+                "{}: parameters {now:?}, but the saved run has {then:?}",
+                state.loss
+            ));
+        }
+        if hex(&data) != state.data {
+            return refuse("the data is not the data of the saved run".into());
+        }
+        let mut machine = Machine::new(plan, data, loss)?;
+        machine.completed = state.step;
+        Ok(machine)
+    }
+}
+
+fn hex(data: &Dataset) -> String {
+    format!("{:016x}", data.fingerprint())
+}

@@ -1,0 +1,33 @@
+//! Mismatched completions y′ for the reference point z₀ = KL(π ‖ π_ref): which other completion a prompt meets.
+
+pub mod rotate;
+pub mod trl;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, choose};
+
+/// The rule by which y′ is chosen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mismatch {
+    /// Rotation over everything z₀ is shared by; see [`rotate`].
+    #[default]
+    Rotate,
+    /// As TRL does, for comparison with it; see [`trl`].
+    Trl,
+}
+
+impl Mismatch {
+    /// Every rule with its name, as on the command line and in files.
+    pub const NAMES: [(&'static str, Mismatch); 2] =
+        [("rotate", Mismatch::Rotate), ("trl", Mismatch::Trl)];
+}
+
+impl std::str::FromStr for Mismatch {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Mismatch, Error> {
+        choose("mismatch", name, &Mismatch::NAMES)
+    }
+}
