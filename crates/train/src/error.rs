@@ -37,8 +37,8 @@ impl Error {
     }
 
     /// Says which record it is about.
-    pub(crate) fn at(mut self, record: usize) -> Error {
-        self.record = Some(record);
+    pub(crate) fn at(mut self, record: Option<usize>) -> Error {
+        self.record = record;
         self
     }
 

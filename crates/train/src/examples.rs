@@ -1,6 +1,6 @@
 //! What an optimiser step saw of each example: the lines of `examples.jsonl`, which the inspector reads.
 
-use halo_loss::{Label, Params};
+use halo_loss::{Label, ParamValue, Params};
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
@@ -58,5 +58,8 @@ pub(crate) fn weight(params: &Params, label: Label) -> f64 {
         Label::Desirable => "desirable_weight",
         Label::Undesirable => "undesirable_weight",
     };
-    params.number(name).unwrap_or(1.0)
+    match params.get(name) {
+        Some(ParamValue::Number(weight)) => *weight,
+        _ => 1.0,
+    }
 }

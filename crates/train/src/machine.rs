@@ -26,7 +26,7 @@ mod work;
 
 use std::sync::Arc;
 
-use halo_loss::reference_point::Source;
+use halo_loss::Source;
 use halo_loss::{DataShape, Loss, Need};
 
 pub use state::MachineState;

@@ -1,6 +1,6 @@
 //! What a run is to do: sizes, order, seed, schedule. Everything here decides the result, and is saved with the state.
 
-use halo_loss::reference_point::Scope;
+use halo_loss::Scope;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;

@@ -27,13 +27,18 @@ impl Record {
 
     /// The same for `other`'s completion after this prompt.
     pub(crate) fn scored_tokens_of(&self, other: &Record) -> u32 {
-        other.completion.len().saturating_sub(usize::from(self.prompt.is_empty())) as u32
+        other
+            .completion
+            .len()
+            .saturating_sub(usize::from(self.prompt.is_empty())) as u32
     }
 
     /// Whether `other`'s completion is a mismatched one for this prompt: of another prompt, different text, and
     /// something to score.
     pub(crate) fn mismatches(&self, other: &Record) -> bool {
-        self.group != other.group && self.completion != other.completion && self.scored_tokens_of(other) > 0
+        self.group != other.group
+            && self.completion != other.completion
+            && self.scored_tokens_of(other) > 0
     }
 }
 
@@ -81,7 +86,10 @@ impl Dataset {
         if units.is_empty() {
             return Err(Error::data("the data set holds no examples"));
         }
-        if let Some(index) = records.iter().position(|record| record.scored_tokens() == 0) {
+        if let Some(index) = records
+            .iter()
+            .position(|record| record.scored_tokens() == 0)
+        {
             let record = &records[index];
             let why = if record.completion.is_empty() {
                 "its completion is empty"
@@ -89,7 +97,7 @@ impl Dataset {
                 "its prompt is empty and its completion has one token only"
             };
             let message = format!("record {:?}: nothing of it can be scored: {why}", record.id);
-            return Err(Error::data(message).at(index));
+            return Err(Error::data(message).at(Some(index)));
         }
         for (number, unit) in units.iter().enumerate() {
             check(number, *unit, &records)?;
@@ -126,14 +134,14 @@ fn check(number: usize, unit: Unit, records: &[Record]) -> Result<(), Error> {
         let (better, worse) = (&records[chosen], &records[rejected]);
         if better.prompt != worse.prompt {
             let message = format!("pair {:?}, {:?}: the prompts differ", better.id, worse.id);
-            return Err(Error::data(message).at(chosen));
+            return Err(Error::data(message).at(Some(chosen)));
         }
         if (better.label, worse.label) != (Label::Desirable, Label::Undesirable) {
             let message = format!(
                 "pair {:?}, {:?}: the chosen record must be labelled desirable, the rejected one undesirable",
                 better.id, worse.id
             );
-            return Err(Error::data(message).at(chosen));
+            return Err(Error::data(message).at(Some(chosen)));
         }
     }
     Ok(())

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use halo_loss::Label;
-use halo_loss::reference_point::Scope;
+use halo_loss::Scope;
 use halo_train::{Answer, Dataset, Machine, Record, RunPlan, Unit, Which, Work};
 use toy::{loss, pairs, run, singles};
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use halo_loss::reference_point::Scope;
+use halo_loss::Scope;
 use halo_train::{Dataset, Machine, MachineState, RunPlan, Schedule, Unit};
 use toy::{Bigram, drive, drive_until, loss, pairs, singles};
 

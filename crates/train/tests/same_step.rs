@@ -1,6 +1,6 @@
 //! Micro-batches and ranks are ways to compute a step, not settings of it.
 
-use halo_loss::reference_point::Scope;
+use halo_loss::Scope;
 use halo_train::{Mismatch, Order, RunPlan, Schedule, StepMetrics};
 use toy::{Log, loss, pairs, run, singles};
 

@@ -1,7 +1,7 @@
 //! What one optimiser step consists of: a pure function of the plan, the data and the step's number.
 
 use halo_loss::Normalizer;
-use halo_loss::reference_point::Scope;
+use halo_loss::Scope;
 
 use super::Setup;
 use crate::error::Error;

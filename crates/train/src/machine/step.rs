@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 
-use halo_loss::reference_point::{Scope, Source};
 use halo_loss::{Need, Point, Row, evaluate};
+use halo_loss::{Scope, Source};
 
 use super::Setup;
 use super::plan::{Batch, StepPlan};
@@ -203,7 +203,7 @@ impl Step {
             let message = format!(
                 "step {step}: the {who}'s log-probability of {y:?} after the prompt of {x:?} is {logp}"
             );
-            return Err(Error::new(Kind::Numeric, message).at(sequence.prompt));
+            return Err(Error::new(Kind::Numeric, message).at(Some(sequence.prompt)));
         }
         if let Some(&Task::Forward { part, .. }) = self.tasks.front() {
             match model {
@@ -311,7 +311,9 @@ impl Step {
         }
         let rows: Vec<Row> = self.rows(setup, main, 0..count).collect();
         let evaluation = evaluate(&setup.loss, &rows, &z0, &self.plan.norm).map_err(|error| {
-            Error::new(Kind::Numeric, format!("step {}: {error}", self.plan.number))
+            let message = format!("step {}: {error}", self.plan.number);
+            let record = error.row().map(|row| self.plan.batches[batch].rows[row]);
+            Error::new(Kind::Numeric, message).at(record)
         })?;
         self.sums.add(&rows, &evaluation);
         let example = |(&record, row): (&usize, &Row)| ExampleRecord {

@@ -45,7 +45,7 @@ fn elsewhere(records: &[Record], row: usize, rng: &mut Rng) -> Result<usize, Err
              answers the same prompt or is identical",
             records[row].id
         );
-        Error::data(message).at(row)
+        Error::data(message).at(Some(row))
     })
 }
 

@@ -1,6 +1,10 @@
 //! A toy policy, and a host that drives machines with it.
 
 #![allow(dead_code, reason = "each test file uses its part")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test's helper, outside the test functions that clippy knows"
+)]
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -211,7 +215,7 @@ fn alone(
 pub fn loss(name: &str, params: &[(&str, &str)]) -> Loss {
     let mut set = Params::new();
     for (key, value) in params {
-        set.set(key, value).unwrap();
+        set.set(key, *value);
     }
     Loss::new(name, &set).unwrap()
 }
