@@ -1,0 +1,184 @@
+//! Data files to records: JSON Lines in the shapes that the field uses, tokenised once, immutable from then on.
+//!
+//! | shape | keys | |
+//! |---|---|---|
+//! | unpaired | `prompt`, `completion`, `label` | label: `true`/`false`, `1`/`0` or `1`/`-1` |
+//! | | `messages` (or `completion`), `kto_tag` | the last message is the completion |
+//! | preference | `prompt`, `chosen`, `rejected` | without `prompt`: the beginning that both share |
+//! | demonstration | `prompt`, `completion`, or `messages`, or `text` | for losses that need no label |
+//! | token ids | `prompt_ids`, `completion_ids`, `label` | or `chosen_ids`, `rejected_ids`; no tokenizer, no added eos |
+//!
+//! `prompt` and completions are text, or both lists of messages (`role`, `content`) for the chat template, with optional
+//! `tools` and `chat_template_kwargs`. `id` is optional; other keys are ignored. Files are plain or gzip, by content.
+//!
+//! A line that is wrong stops the load and is named: `FILE, line N: reason`. Nothing is skipped, guessed or repaired; what
+//! limits cut and what has no completion is counted in the [`Report`].
+//!
+//! Tokens are TRL 1.16's: text is tokenised in one piece (with the tokens that the tokenizer puts before a sequence) and gets
+//! the eos unless it ends with it; a conversation is rendered by its template, which writes every special token, the prompt with
+//! the header of the assistant's turn. The prompt's own tokens are always a prefix of the sequence; see [`Boundary`] for the
+//! rare tokenizer that joins the border.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use halo_loss::DataShape;
+use halo_train::Dataset;
+use rayon::prelude::*;
+
+use crate::tokenizer::Tokenizer;
+use crate::{Error, Result};
+
+mod collect;
+mod encode;
+mod example;
+mod limits;
+mod lines;
+mod prompts;
+mod report;
+
+pub use encode::Boundary;
+pub use limits::{Keep, Limits};
+pub use prompts::{Prompt, load_prompts};
+pub use report::Report;
+
+use collect::Collector;
+use encode::Encoder;
+use lines::{Line, Lines, Place};
+
+/// Lines that are tokenised at a time, over all threads.
+const CHUNK: usize = 1024;
+
+/// How data is read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DataOptions {
+    /// What the loss needs. Preferences serve an unpaired loss as chosen, rejected, chosen, rejected, …
+    pub shape: DataShape,
+    /// Lengths in tokens.
+    pub limits: Limits,
+    /// Keep one completion per prompt, of alternating label.
+    pub one_y_per_x: bool,
+    /// Where completions begin.
+    pub boundary: Boundary,
+    /// Accept data in which every completion is desirable, or every one undesirable, for an unpaired loss.
+    pub allow_one_class: bool,
+    /// The model's vocabulary: tokens outside of it are errors.
+    pub vocab_size: Option<usize>,
+    /// Keep the texts beside the tokens, for records that people read.
+    pub keep_texts: bool,
+}
+
+impl DataOptions {
+    /// Everything at its default, for this shape.
+    pub fn new(shape: DataShape) -> DataOptions {
+        DataOptions {
+            shape,
+            limits: Limits::default(),
+            one_y_per_x: false,
+            boundary: Boundary::default(),
+            allow_one_class: false,
+            vocab_size: None,
+            keep_texts: true,
+        }
+    }
+}
+
+/// Data, ready to train on.
+#[derive(Debug)]
+pub struct Loaded {
+    /// Records and units, in the order of the files.
+    pub dataset: Dataset,
+    /// The text of each record; empty strings where none was kept.
+    pub texts: Vec<Text>,
+    /// What was read, cut and dropped.
+    pub report: Report,
+}
+
+/// A record's text: for a conversation as its template renders it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Text {
+    /// The prompt; both completions of a preference share it.
+    pub prompt: Arc<str>,
+    /// The completion, without the eos that is added to plain text.
+    pub completion: String,
+}
+
+/// Reads data files, in their order, and tokenises them on all threads. Without a tokenizer only token ids can be read.
+///
+/// # Errors
+/// A file that cannot be read or has no records; a line that is wrong, named by number; data that the loss cannot use; limits
+/// that leave nothing; labels that are all alike for an unpaired loss.
+pub fn load<P: AsRef<Path>>(
+    files: &[P],
+    tokenizer: Option<&Tokenizer>,
+    options: &DataOptions,
+) -> Result<Loaded> {
+    options.limits.check()?;
+    if files.is_empty() {
+        return Err(Error::parameter("no data files are given").with_argument("data"));
+    }
+    let names = files.iter().map(|path| path.as_ref().display().to_string());
+    let mut collector = Collector::new(
+        options,
+        tokenizer.and_then(Tokenizer::bos),
+        tokenizer.map_or(&[], Tokenizer::stop_tokens),
+        names.collect(),
+    );
+    let encoder = Encoder {
+        tokenizer,
+        boundary: options.boundary,
+        keep_texts: options.keep_texts,
+    };
+    for path in files {
+        read(path.as_ref(), &encoder, &mut collector)?;
+    }
+    collector.finish()
+}
+
+fn read(path: &Path, encoder: &Encoder<'_>, collector: &mut Collector<'_>) -> Result<()> {
+    let mut lines = Lines::open(path)?;
+    let mut any = false;
+    loop {
+        let (chunk, broken) = lines.chunk(CHUNK);
+        let last = chunk.is_empty();
+        any |= !last;
+        let encoded: Vec<_> = chunk
+            .into_par_iter()
+            .map(|line| encode_line(path.to_owned(), line, encoder))
+            .collect();
+        for example in encoded {
+            let (place, example) = example?;
+            collector.push(place, example)?;
+        }
+        // Only now: lines before a broken one show their own errors first.
+        if let Some(error) = broken {
+            return Err(error);
+        }
+        if last {
+            break;
+        }
+    }
+    match any {
+        true => Ok(()),
+        false => Err(Error::data(format!(
+            "{}: no records: the file is empty",
+            path.display()
+        ))),
+    }
+}
+
+fn encode_line(
+    path: PathBuf,
+    line: Line,
+    encoder: &Encoder<'_>,
+) -> Result<(Place, encode::Encoded)> {
+    let place = Place {
+        path,
+        line: line.number,
+    };
+    let example = example::parse(&line.text).map_err(|reason| place.error(reason))?;
+    match encoder.encode(example) {
+        Ok(encoded) => Ok((place, encoded)),
+        Err(error) => Err(error.context(place)),
+    }
+}

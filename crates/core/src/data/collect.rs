@@ -1,0 +1,364 @@
+//! Encoded examples to records and units: unpairing, limits, one completion per prompt, counts.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use halo_loss::{DataShape, Label};
+use halo_train::{Dataset, Record, Unit};
+
+use super::encode::{Answer, Border, Encoded};
+use super::limits::Cut;
+use super::lines::Place;
+use super::report::Report;
+use super::{DataOptions, Loaded, Text};
+use crate::{Error, Result};
+
+/// Collects examples in the order of the files.
+pub(super) struct Collector<'a> {
+    options: &'a DataOptions,
+    bos: Option<u32>,
+    stop: &'a [u32],
+    /// Each prompt with its completions: one, or a pair.
+    units: Vec<Candidate>,
+    report: Report,
+    /// Where 0 and −1 were first read as a label.
+    zero: Option<Place>,
+    minus: Option<Place>,
+}
+
+struct Candidate {
+    prompt: Vec<u32>,
+    prompt_text: Arc<str>,
+    /// One labelled completion, or chosen and rejected.
+    answers: Vec<Kept>,
+}
+
+struct Kept {
+    id: String,
+    tokens: Vec<u32>,
+    text: String,
+    label: Label,
+}
+
+impl<'a> Collector<'a> {
+    pub(super) fn new(
+        options: &'a DataOptions,
+        bos: Option<u32>,
+        stop: &'a [u32],
+        files: Vec<String>,
+    ) -> Self {
+        Collector {
+            options,
+            bos,
+            stop,
+            units: Vec::new(),
+            report: Report {
+                files,
+                pairs: options.shape == DataShape::Paired,
+                ..Report::default()
+            },
+            zero: None,
+            minus: None,
+        }
+    }
+
+    /// Takes one example in.
+    ///
+    /// # Errors
+    /// A shape that the loss cannot use, a token outside the vocabulary, or 0 and −1 as labels of one data set.
+    pub(super) fn push(&mut self, place: Place, mut example: Encoded) -> Result<()> {
+        self.report.read += 1;
+        self.check_vocabulary(&place, &example)?;
+        let labelled = self.label(&place, &mut example)?;
+        match example.border {
+            Border::Clean => {}
+            Border::Joined => self.report.joined += 1,
+            Border::Differs => self.report.differs += 1,
+        }
+        let prompt_cut = self
+            .options
+            .limits
+            .cut_prompt(&mut example.prompt, self.bos);
+        let id = example.id.unwrap_or_else(|| default_id(&place));
+        let mut kept = Vec::new();
+        for (answer, label) in labelled {
+            let id = match (answer.side, label) {
+                (None, _) => id.clone(),
+                (_, Label::Desirable) => format!("{id}/chosen"),
+                (_, Label::Undesirable) => format!("{id}/rejected"),
+            };
+            kept.push((answer, id, label));
+        }
+        let units = match self.report.pairs {
+            true => vec![kept],
+            false => kept.into_iter().map(|answer| vec![answer]).collect(),
+        };
+        for unit in units {
+            self.unit(&example.prompt, &example.prompt_text, unit, prompt_cut);
+        }
+        Ok(())
+    }
+
+    /// The data set, once every example is in.
+    ///
+    /// # Errors
+    /// Nothing is left, or all labels are alike.
+    pub(super) fn finish(mut self) -> Result<Loaded> {
+        if self.options.one_y_per_x && !self.report.pairs {
+            self.one_completion_per_prompt();
+        }
+        let files = self.report.files.join(", ");
+        self.count();
+        let report = &self.report;
+        if report.kept == 0 {
+            let reasons = report.to_string();
+            let reasons = reasons
+                .lines()
+                .skip(1)
+                .map(str::trim)
+                .collect::<Vec<_>>()
+                .join("; ");
+            return Err(Error::data(format!(
+                "{files}: none of {} records is left ({reasons})",
+                report.read
+            )));
+        }
+        if self.options.shape == DataShape::Unpaired && !self.options.allow_one_class {
+            let only = match (report.desirable, report.undesirable) {
+                (_, 0) => Some("desirable"),
+                (0, _) => Some("undesirable"),
+                _ => None,
+            };
+            if let Some(class) = only {
+                return Err(Error::data(format!(
+                    "{files}: all {} completions are {class}; this loss learns from both classes",
+                    report.kept
+                )));
+            }
+        }
+        let (mut records, mut units, mut texts) = (Vec::new(), Vec::new(), Vec::new());
+        for candidate in self.units {
+            let first = records.len();
+            for answer in candidate.answers {
+                records.push(Record {
+                    id: answer.id,
+                    prompt: candidate.prompt.clone(),
+                    completion: answer.tokens,
+                    label: answer.label,
+                    group: 0,
+                });
+                texts.push(Text {
+                    prompt: candidate.prompt_text.clone(),
+                    completion: answer.text,
+                });
+            }
+            units.push(match self.report.pairs {
+                true => Unit::Pair {
+                    chosen: first,
+                    rejected: first + 1,
+                },
+                false => Unit::Single(first),
+            });
+        }
+        Ok(Loaded {
+            dataset: Dataset::new(records, units)
+                .map_err(|e| Error::data(e.to_string()).with_source(e))?,
+            texts,
+            report: self.report,
+        })
+    }
+
+    /// The completions that the loss can use, each with its label.
+    fn label(&mut self, place: &Place, example: &mut Encoded) -> Result<Vec<(Answer, Label)>> {
+        let answers = std::mem::take(&mut example.answers);
+        if let Some(mark) = example.mark {
+            match mark.number {
+                Some(0) if self.zero.is_none() => self.zero = Some(place.clone()),
+                Some(-1) if self.minus.is_none() => self.minus = Some(place.clone()),
+                _ => {}
+            }
+            if let (Some(zero), Some(minus)) = (&self.zero, &self.minus) {
+                return Err(place.error(format!(
+                    "labels 0 ({zero}) and -1 ({minus}) in one data set: is 0 undesirable, or neutral?"
+                )));
+            }
+        }
+        let paired = answers.len() == 2;
+        match (self.options.shape, paired, example.mark) {
+            (DataShape::Paired, false, _) => Err(place.error(
+                "this loss compares two completions of one prompt: give `prompt`, `chosen`, `rejected`, or choose a \
+                 loss for labelled completions (see halo losses)",
+            )),
+            (DataShape::Unpaired, false, None) => Err(place.error("`label` is missing")),
+            (DataShape::Grouped, ..) => Err(Error::parameter(
+                "losses over groups of scored completions cannot read data files yet",
+            )),
+            // Demonstrations: the chosen one of a pair, and what is not labelled undesirable.
+            (DataShape::Any, ..) => {
+                let mut wanted = Vec::new();
+                for answer in answers {
+                    let mark = example.mark.map(|mark| mark.label);
+                    match answer.side.or(mark).unwrap_or(Label::Desirable) {
+                        Label::Desirable => wanted.push((answer, Label::Desirable)),
+                        Label::Undesirable => self.report.dropped_undesirable += 1,
+                    }
+                }
+                Ok(wanted)
+            }
+            _ => Ok(answers
+                .into_iter()
+                .map(|answer| {
+                    let mark = example.mark.map(|mark| mark.label);
+                    let label = answer.side.or(mark).unwrap_or(Label::Desirable);
+                    (answer, label)
+                })
+                .collect()),
+        }
+    }
+
+    /// Cuts a unit and keeps it, if every completion of it has something left.
+    fn unit(
+        &mut self,
+        prompt: &[u32],
+        prompt_text: &Arc<str>,
+        answers: Vec<(Answer, String, Label)>,
+        prompt_cut: bool,
+    ) {
+        let mut kept = Vec::with_capacity(answers.len());
+        let (mut shortened, mut endless) = (false, false);
+        for (mut answer, id, label) in answers {
+            // Without a prompt the first token is context.
+            let least = usize::from(prompt.is_empty());
+            if answer.empty || answer.tokens.len() <= least {
+                self.report.dropped_empty += 1;
+                return;
+            }
+            match self
+                .options
+                .limits
+                .cut_completion(prompt.len(), &mut answer.tokens)
+            {
+                Cut::Emptied => {
+                    self.report.dropped_truncated += 1;
+                    return;
+                }
+                Cut::Shortened if answer.tokens.len() <= least => {
+                    self.report.dropped_truncated += 1;
+                    return;
+                }
+                Cut::Shortened => shortened = true,
+                Cut::Whole => {
+                    endless |= !answer.tokens.iter().any(|token| self.stop.contains(token));
+                }
+            }
+            kept.push(Kept {
+                id,
+                tokens: answer.tokens,
+                text: answer.text,
+                label,
+            });
+        }
+        if kept.is_empty() {
+            return;
+        }
+        self.report.truncated += usize::from(shortened);
+        self.report.truncated_prompts += usize::from(prompt_cut);
+        self.report.unterminated += usize::from(endless && !self.stop.is_empty());
+        self.units.push(Candidate {
+            prompt: prompt.to_vec(),
+            prompt_text: prompt_text.clone(),
+            answers: kept,
+        });
+    }
+
+    /// Keeps one completion per prompt: desirable, undesirable, desirable, … as far as the prompts have both.
+    fn one_completion_per_prompt(&mut self) {
+        let mut order: Vec<Vec<usize>> = Vec::new();
+        let mut groups: HashMap<&[u32], usize> = HashMap::new();
+        for (index, unit) in self.units.iter().enumerate() {
+            let group = *groups.entry(unit.prompt.as_slice()).or_insert(order.len());
+            match order.get_mut(group) {
+                Some(members) => members.push(index),
+                None => order.push(vec![index]),
+            }
+        }
+        let mut keep = vec![false; self.units.len()];
+        for (number, members) in order.iter().enumerate() {
+            let wanted = match number % 2 {
+                0 => Label::Desirable,
+                _ => Label::Undesirable,
+            };
+            let label = |index: &usize| self.units[*index].answers[0].label;
+            let chosen = members.iter().find(|index| label(index) == wanted);
+            keep[*chosen.unwrap_or(&members[0])] = true;
+        }
+        self.report.dropped_siblings += self.units.len() - order.len();
+        let mut keep = keep.into_iter();
+        self.units.retain(|_| keep.next().unwrap_or(false));
+    }
+
+    /// Fills the report's counts of what is kept.
+    fn count(&mut self) {
+        let report = &mut self.report;
+        report.kept = self.units.len();
+        let mut prompts: HashMap<&[u32], HashMap<Vec<&[u32]>, Label>> = HashMap::new();
+        for unit in &self.units {
+            let seen = prompts.entry(unit.prompt.as_slice()).or_default();
+            for answer in &unit.answers {
+                match answer.label {
+                    Label::Desirable => report.desirable += 1,
+                    Label::Undesirable => report.undesirable += 1,
+                }
+                report.prompt_tokens += unit.prompt.len() as u64;
+                report.completion_tokens += answer.tokens.len() as u64;
+                report.longest = report.longest.max(unit.prompt.len() + answer.tokens.len());
+            }
+            let mut completions: Vec<&[u32]> = unit
+                .answers
+                .iter()
+                .map(|answer| answer.tokens.as_slice())
+                .collect();
+            // A pair that is preferred the other way round is the same pair with the other label.
+            let mut label = unit.answers[0].label;
+            if completions.len() == 2 {
+                report.ties += usize::from(completions[0] == completions[1]);
+                if completions[0] > completions[1] {
+                    completions.reverse();
+                    label = Label::Undesirable;
+                }
+            }
+            match seen.get(&completions) {
+                Some(earlier) if *earlier == label => report.duplicates += 1,
+                Some(_) => report.contradictions += 1,
+                None => {
+                    seen.insert(completions, label);
+                }
+            }
+        }
+        report.prompts = prompts.len();
+    }
+
+    fn check_vocabulary(&self, place: &Place, example: &Encoded) -> Result<()> {
+        let Some(size) = self.options.vocab_size else {
+            return Ok(());
+        };
+        let completions = example.answers.iter().flat_map(|answer| &answer.tokens);
+        match example
+            .prompt
+            .iter()
+            .chain(completions)
+            .find(|token| **token as usize >= size)
+        {
+            None => Ok(()),
+            Some(token) => Err(place.error(format!(
+                "token {token} is outside the model's vocabulary of {size}"
+            ))),
+        }
+    }
+}
+
+/// The file's name and the line.
+pub(super) fn default_id(place: &Place) -> String {
+    let name = place.path.file_name().unwrap_or(place.path.as_os_str());
+    format!("{}:{}", name.display(), place.line)
+}
