@@ -2,10 +2,12 @@
 
 mod atomic;
 pub mod bank;
+pub mod data;
 pub mod error;
 pub mod generate;
 pub mod models;
 mod storage;
+pub mod tokenizer;
 pub mod weights;
 
 pub use error::{Error, Result};
