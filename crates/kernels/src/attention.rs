@@ -6,6 +6,8 @@ mod backward;
 mod cached;
 mod forward;
 pub mod naive;
+mod plan;
+mod tile;
 
 pub use backward::backward;
 pub use cached::{Cache, cached};

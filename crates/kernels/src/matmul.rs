@@ -147,6 +147,11 @@ pub fn matmul(c: MatMut, beta: f32, alpha: f32, a: Mat, b: Mat) -> Result<(), Er
     product(c, beta, alpha, a, b, Parallelism::Rayon(0))
 }
 
+/// [`matmul`] on the calling thread, for tasks that are parallel already.
+pub(crate) fn matmul_here(c: MatMut, beta: f32, alpha: f32, a: Mat, b: Mat) -> Result<(), Error> {
+    product(c, beta, alpha, a, b, Parallelism::None)
+}
+
 fn product(
     c: MatMut,
     beta: f32,

@@ -1,7 +1,44 @@
-//! Shared mutable slices for tasks that write disjoint, interleaved parts: heads of one row, columns of one matrix.
+//! Tasks of unequal size that write disjoint, interleaved parts: heads of one row, columns of one matrix.
 
+use crate::Error;
 use std::marker::PhantomData;
 use std::ops::Range;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Runs `body` once for each of `units`, in that order as workers become free: put the large ones first.
+///
+/// Every worker of the current pool has one scratch value from `init`, so that buffers are allocated once a call and not
+/// once a unit. A unit must not depend on what an earlier one left in the scratch.
+pub(crate) fn for_each_unit<U: Sync, S>(
+    units: &[U],
+    init: impl Fn() -> S + Sync,
+    body: impl Fn(&mut S, &U) -> Result<(), Error> + Sync,
+) -> Result<(), Error> {
+    let next = AtomicUsize::new(0);
+    let failure = Mutex::new(None);
+    let work = || {
+        let mut scratch = None;
+        while let Some(unit) = units.get(next.fetch_add(1, Ordering::Relaxed)) {
+            if let Err(error) = body(scratch.get_or_insert_with(&init), unit) {
+                failure
+                    .lock()
+                    .unwrap_or_else(|e| e.into_inner())
+                    .get_or_insert(error);
+            }
+        }
+    };
+    let workers = rayon::current_num_threads().min(units.len());
+    if workers <= 1 {
+        work();
+    } else {
+        rayon::scope(|scope| (0..workers).for_each(|_| scope.spawn(|_| work())));
+    }
+    match failure.into_inner().unwrap_or_else(|e| e.into_inner()) {
+        Some(error) => Err(error),
+        None => Ok(()),
+    }
+}
 
 /// A mutable slice that several tasks may write at once, each its own elements.
 ///

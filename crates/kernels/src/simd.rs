@@ -75,6 +75,39 @@ pub(crate) fn dot<const FMA: bool>(a: &[f32], b: &[f32]) -> f32 {
     fold(acc, |a, b| a + b)
 }
 
+/// Σ x in a fixed order.
+#[inline(always)]
+pub(crate) fn sum(x: &[f32]) -> f32 {
+    let mut acc = [0.0f32; LANES];
+    let (chunks, rest) = x.as_chunks::<LANES>();
+    for x in chunks {
+        for l in 0..LANES {
+            acc[l] += x[l];
+        }
+    }
+    for (acc, x) in acc.iter_mut().zip(rest) {
+        *acc += x;
+    }
+    fold(acc, |a, b| a + b)
+}
+
+/// The largest element; −∞ of none.
+#[inline(always)]
+pub(crate) fn max(x: &[f32]) -> f32 {
+    let larger = |a: f32, b: f32| if b > a { b } else { a };
+    let mut acc = [f32::NEG_INFINITY; LANES];
+    let (chunks, rest) = x.as_chunks::<LANES>();
+    for x in chunks {
+        for l in 0..LANES {
+            acc[l] = larger(acc[l], x[l]);
+        }
+    }
+    for (acc, x) in acc.iter_mut().zip(rest) {
+        *acc = larger(*acc, *x);
+    }
+    fold(acc, larger)
+}
+
 /// Pairwise reduction of the lanes.
 #[inline(always)]
 pub(crate) fn fold(mut acc: [f32; LANES], f: impl Fn(f32, f32) -> f32) -> f32 {
