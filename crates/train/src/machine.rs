@@ -19,15 +19,16 @@
 //! micro-batches share one z₀, its forward passes (without tape) all come first. Everything is divided by the global
 //! counts of the step, known in advance, so neither micro-batches nor ranks change the result.
 
+mod layout;
 mod plan;
+mod setup;
 mod state;
 mod step;
 mod work;
 
 use std::sync::Arc;
 
-use halo_loss::Source;
-use halo_loss::{DataShape, Loss, Need};
+use halo_loss::Loss;
 
 pub use state::MachineState;
 pub use work::{Answer, Job, SequenceRef, Which, Work};
@@ -36,9 +37,9 @@ use crate::error::{Error, Kind};
 use crate::examples::{ExampleHeader, ExampleRecord};
 use crate::metrics::StepMetrics;
 use crate::order::Steps;
-use crate::pairing::{Mismatch, rotate};
 use crate::plan::RunPlan;
-use crate::records::{Dataset, Unit};
+use crate::records::Dataset;
+use setup::Setup;
 use step::Step;
 
 /// The training loop; see the [module](self).
@@ -56,19 +57,6 @@ pub struct Machine {
     examples: Vec<ExampleRecord>,
 }
 
-/// What never changes during a run.
-#[derive(Debug)]
-struct Setup {
-    plan: RunPlan,
-    data: Arc<Dataset>,
-    loss: Loss,
-    total: u64,
-    /// The rows that z₀ is estimated on.
-    source: Source,
-    /// Whether those are mismatched ones.
-    mismatched: bool,
-}
-
 impl Machine {
     /// A machine at the beginning of the run.
     ///
@@ -76,31 +64,9 @@ impl Machine {
     /// A plan out of range; data of another shape than the loss wants; a loss that needs what the machine does not
     /// give; a record for which no mismatched completion exists.
     pub fn new(plan: RunPlan, data: Arc<Dataset>, loss: Loss) -> Result<Machine, Error> {
-        plan.validate()?;
-        check_shape(&data, &loss)?;
-        check_needs(&loss)?;
-        let source = loss
-            .reference_point()
-            .map_or(Source::None, |estimator| estimator.source());
-        let mismatched = source == Source::Mismatched;
-        if mismatched && plan.mismatch == Mismatch::Rotate {
-            rotate::check(&data)?;
-        }
-        let total = plan.total_steps(data.units.len());
-        let steps = Steps::new(
-            data.units.len(),
-            plan.units_per_step(),
-            plan.order,
-            plan.seed,
-        );
-        let setup = Setup {
-            plan,
-            data,
-            loss,
-            total,
-            source,
-            mismatched,
-        };
+        let setup = Setup::new(plan, data, loss)?;
+        let (units, plan) = (setup.data.units.len(), &setup.plan);
+        let steps = Steps::new(units, plan.units_per_step(), plan.order, plan.seed);
         Ok(Machine {
             setup,
             steps,
@@ -235,54 +201,6 @@ impl Machine {
             loss: loss.spec().name.into(),
             params: loss.params().clone(),
             engine: engine.into(),
-        }
-    }
-}
-
-/// Paired losses take pairs; all others single records.
-fn check_shape(data: &Dataset, loss: &Loss) -> Result<(), Error> {
-    let name = loss.spec().name;
-    let pairs = data
-        .units
-        .iter()
-        .filter(|unit| matches!(unit, Unit::Pair { .. }))
-        .count();
-    let (wanted, found) = match loss.data_shape() {
-        DataShape::Paired => ("pairs of chosen and rejected", data.units.len() - pairs),
-        DataShape::Unpaired | DataShape::Any => ("single labelled examples", pairs),
-        DataShape::Grouped => {
-            return Err(Error::parameter(format!(
-                "{name}: losses over groups are not driven by this machine"
-            )));
-        }
-    };
-    if found > 0 {
-        let message = format!(
-            "{name} takes {wanted}; {found} of {} units are of the other kind",
-            data.units.len()
-        );
-        return Err(Error::data(message));
-    }
-    Ok(())
-}
-
-/// What a forward pass here yields is one log-probability a sequence.
-fn check_needs(loss: &Loss) -> Result<(), Error> {
-    let beyond = [
-        Need::TokenLogps,
-        Need::Advantages,
-        Need::OldLogps,
-        Need::VocabStats,
-        Need::Scores,
-    ];
-    match beyond.into_iter().find(|&need| loss.needs(need)) {
-        None => Ok(()),
-        Some(need) => {
-            let message = format!(
-                "{} needs {need:?}, which this machine does not give",
-                loss.spec().name
-            );
-            Err(Error::parameter(message))
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The immutable training data: tokenised records, and the units that a batch is counted in.
 
+mod fingerprint;
+
 use halo_loss::Label;
 
 use crate::error::Error;
@@ -105,21 +107,6 @@ impl Dataset {
         assign_groups(&mut records);
         Ok(Dataset { records, units })
     }
-
-    /// A digest of everything a run depends on: tokens, labels, units. Ids are free to change.
-    pub fn fingerprint(&self) -> u64 {
-        let mut hash = Fnv::default();
-        for record in &self.records {
-            hash.tokens(&record.prompt);
-            hash.tokens(&record.completion);
-            hash.word(u64::from(record.label == Label::Desirable));
-        }
-        for unit in &self.units {
-            hash.word(matches!(unit, Unit::Pair { .. }) as u64);
-            unit.records().for_each(|record| hash.word(record as u64));
-        }
-        hash.0
-    }
 }
 
 fn check(number: usize, unit: Unit, records: &[Record]) -> Result<(), Error> {
@@ -164,27 +151,6 @@ fn assign_groups(records: &mut [Record]) {
         } else {
             records[record].group = records[earliest[record]].group;
         }
-    }
-}
-
-/// FNV-1a over 64-bit words with a final mix of lengths: enough to notice changed data, not meant against forgery.
-struct Fnv(u64);
-
-impl Default for Fnv {
-    fn default() -> Fnv {
-        Fnv(0xCBF2_9CE4_8422_2325)
-    }
-}
-
-impl Fnv {
-    fn word(&mut self, word: u64) {
-        let mixed = (self.0 ^ word).wrapping_mul(0x0000_0100_0000_01B3);
-        self.0 = mixed ^ (mixed >> 29);
-    }
-
-    fn tokens(&mut self, tokens: &[u32]) {
-        self.word(tokens.len() as u64);
-        tokens.iter().for_each(|&token| self.word(u64::from(token)));
     }
 }
 
@@ -276,25 +242,5 @@ mod tests {
                 .to_string()
                 .contains("record 1")
         );
-    }
-
-    #[test]
-    fn the_fingerprint_sees_tokens_labels_and_units_but_not_ids() {
-        let base = vec![
-            record("a", &[1], &[2, 3], Label::Desirable),
-            record("b", &[1, 2], &[3], Label::Undesirable),
-        ];
-        let of = |records: &[Record]| singles(records.to_vec()).unwrap().fingerprint();
-        let mut renamed = base.clone();
-        renamed[0].id = "z".into();
-        assert_eq!(of(&base), of(&renamed));
-        let mut moved = base.clone();
-        (moved[0].prompt, moved[0].completion) = (vec![1, 2], vec![3]);
-        let mut flipped = base.clone();
-        flipped[0].label = Label::Undesirable;
-        let swapped = vec![base[1].clone(), base[0].clone()];
-        for other in [moved, flipped, swapped] {
-            assert_ne!(of(&base), of(&other));
-        }
     }
 }

@@ -1,5 +1,7 @@
 //! A mismatched completion is never the example's own, a sibling's, or identical text.
 
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
 use halo_loss::Label;
 use halo_train::pairing::rotate;
 use halo_train::{Dataset, Record, Rng, Unit};

@@ -1,5 +1,7 @@
 //! A pack holds exactly the sequences it was built from, however their prefixes are shared.
 
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
 use halo_train::{Pack, Sequence};
 use proptest::prelude::*;
 

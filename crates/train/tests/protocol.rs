@@ -1,5 +1,7 @@
 //! What the machine asks, in which order, and how it takes wrong answers and wrong settings.
 
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
 use std::sync::Arc;
 
 use halo_loss::Label;

@@ -1,5 +1,7 @@
 //! A machine restored from its state at any step asks exactly what the uninterrupted one asks.
 
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
 use std::sync::Arc;
 
 use halo_loss::Scope;
@@ -110,7 +112,8 @@ fn a_changed_run_is_refused_by_name() {
     );
     assert!(refused(plan(), &data, &loss("sft", &[]), &state).contains("loss = \"sft\""));
     assert!(
-        refused(plan(), &data, &loss("kto", &[("beta", "0.3")]), &state).contains("parameters")
+        refused(plan(), &data, &loss("kto", &[("beta", "0.3")]), &state)
+            .contains("kto: beta = 0.3, but the saved run has 0.1")
     );
     let mut shorter = Dataset::clone(&data);
     shorter.units = (0..8).map(Unit::Single).collect();

@@ -1,9 +1,8 @@
 //! What one optimiser step consists of: a pure function of the plan, the data and the step's number.
 
-use halo_loss::Normalizer;
-use halo_loss::Scope;
+use halo_loss::{Normalizer, Scope, Source};
 
-use super::Setup;
+use super::setup::Setup;
 use crate::error::Error;
 use crate::order::Steps;
 use crate::pairing::{Mismatch, rotate, trl};
@@ -46,8 +45,9 @@ pub(super) fn step(setup: &Setup, steps: &mut Steps, index: u64) -> Result<StepP
     let share = plan.batch_size.saturating_mul(rows.len() / units.len());
     let micro_batch = share.saturating_mul(plan.ranks);
 
+    let mismatched = setup.source == Source::Mismatched;
     let rng = Rng::new(plan.seed).fork(PAIRING_STREAM).fork(index);
-    let partners: Vec<usize> = match (setup.mismatched, plan.mismatch, plan.scope) {
+    let partners: Vec<usize> = match (mismatched, plan.mismatch, plan.scope) {
         (false, ..) => Vec::new(),
         (true, Mismatch::Trl, _) => rows.chunks(share).flat_map(trl::pair).collect(),
         (true, Mismatch::Rotate, Scope::Step) => rotate::pair(data, &rows, rng)?,
@@ -66,7 +66,7 @@ pub(super) fn step(setup: &Setup, steps: &mut Steps, index: u64) -> Result<StepP
         let from = end.min(start.saturating_add(share.saturating_mul(plan.rank)));
         let mine = from..end.min(from.saturating_add(share));
         Batch {
-            partners: if setup.mismatched {
+            partners: if mismatched {
                 partners[mine.clone()].to_vec()
             } else {
                 Vec::new()

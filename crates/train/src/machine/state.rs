@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use halo_loss::{Loss, Params};
+use halo_loss::{Loss, ParamValue, Params};
 use serde::{Deserialize, Serialize};
 
 use super::Machine;
@@ -42,7 +42,7 @@ impl Machine {
             plan: self.setup.plan.clone(),
             loss: self.setup.loss.spec().name.into(),
             params: self.setup.loss.params().clone(),
-            data: hex(&self.setup.data),
+            data: self.setup.fingerprint.clone(),
         }
     }
 
@@ -74,22 +74,22 @@ impl Machine {
                 state.loss
             ));
         }
-        if *loss.params() != state.params {
-            let (now, then) = (loss.params(), &state.params);
+        let changed = |(key, value): &(&str, &ParamValue)| state.params.get(key) != Some(*value);
+        if let Some((key, now)) = loss.params().iter().find(changed) {
+            let then = state
+                .params
+                .get(key)
+                .map_or("nothing".into(), ParamValue::to_string);
             return refuse(format!(
-                "{}: parameters {now:?}, but the saved run has {then:?}",
+                "{}: {key} = {now}, but the saved run has {then}",
                 state.loss
             ));
         }
-        if hex(&data) != state.data {
+        let mut machine = Machine::new(plan, data, loss)?;
+        if machine.setup.fingerprint != state.data {
             return refuse("the data is not the data of the saved run".into());
         }
-        let mut machine = Machine::new(plan, data, loss)?;
         machine.completed = state.step;
         Ok(machine)
     }
-}
-
-fn hex(data: &Dataset) -> String {
-    format!("{:016x}", data.fingerprint())
 }

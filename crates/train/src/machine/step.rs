@@ -1,14 +1,13 @@
-//! One optimiser step: a straight list of tasks, and what has been answered so far.
+//! One optimiser step under way: its tasks in order, and what has been answered so far.
 
 use std::collections::VecDeque;
 use std::ops::Range;
-use std::sync::Arc;
 
-use halo_loss::{Need, Point, Row, evaluate};
-use halo_loss::{Scope, Source};
+use halo_loss::{Label, Need, Point, Row, Scope, evaluate};
 
-use super::Setup;
-use super::plan::{Batch, StepPlan};
+use super::layout::{Layout, Part, Places, Task};
+use super::plan::StepPlan;
+use super::setup::Setup;
 use super::work::{Job, SequenceRef, Which, Work};
 use crate::error::{Error, Kind};
 use crate::examples::{self, ExampleRecord};
@@ -24,95 +23,13 @@ pub(super) struct Step {
     examples: Vec<ExampleRecord>,
 }
 
-/// The sequences of one forward pass, with their log-probabilities once known.
-#[derive(Debug)]
-struct Part {
-    job: Arc<Job>,
-    policy: Vec<f64>,
-    /// Zeros for a loss that needs no reference.
-    reference: Vec<f64>,
-}
-
-/// Where a micro-batch's numbers are.
-#[derive(Debug)]
-struct Places {
-    /// The part whose first sequences are the rows.
-    main: usize,
-    /// The sequences on which z₀ is estimated: a part, and which of it.
-    point: (usize, Range<usize>),
-    /// z₀ once known; stays as it is for a loss without.
-    z0: Point,
-}
-
-#[derive(Clone, Debug)]
-enum Task {
-    Forward {
-        part: usize,
-        model: Which,
-        tape: bool,
-    },
-    /// z₀ of these micro-batches, together.
-    Point(Range<usize>),
-    Backward {
-        batch: usize,
-    },
-    Metrics,
-    Gradients,
-    Update,
-}
-
 impl Step {
-    /// Lays out the jobs and lists the tasks.
     pub(super) fn new(setup: &Setup, plan: StepPlan) -> Step {
-        let count = plan.batches.len();
-        // One z₀ for several micro-batches must be known before the first backward.
-        let point_first =
-            setup.source != Source::None && setup.plan.scope == Scope::Step && count > 1;
-        let mut list = List {
-            setup,
-            parts: Vec::new(),
-            tasks: VecDeque::new(),
-        };
-        let mut batches = Vec::new();
-        for batch in &plan.batches {
-            let rows = batch.rows.len();
-            let (main, point) = match setup.source {
-                Source::Mismatched if point_first => {
-                    let apart = list.part(matches(batch, false).collect());
-                    (list.part(own(batch).collect()), (apart, 0..rows))
-                }
-                Source::Mismatched => {
-                    let both = list.part(own(batch).chain(matches(batch, false)).collect());
-                    (both, (both, rows..2 * rows))
-                }
-                Source::Matched | Source::None => {
-                    let main = list.part(own(batch).collect());
-                    (main, (main, 0..rows))
-                }
-            };
-            batches.push(Places {
-                main,
-                point,
-                z0: Point::default(),
-            });
-        }
-
-        if point_first {
-            batches
-                .iter()
-                .for_each(|batch| list.forward(batch.point.0, false));
-            list.tasks.push_back(Task::Point(0..count));
-        }
-        for (batch, places) in batches.iter().enumerate() {
-            list.forward(places.main, true);
-            if !point_first && setup.source != Source::None {
-                list.tasks.push_back(Task::Point(batch..batch + 1));
-            }
-            list.tasks.push_back(Task::Backward { batch });
-        }
-        list.tasks
-            .extend([Task::Metrics, Task::Gradients, Task::Update]);
-        let List { parts, tasks, .. } = list;
+        let Layout {
+            parts,
+            batches,
+            tasks,
+        } = Layout::new(setup, &plan);
         Step {
             plan,
             parts,
@@ -275,14 +192,18 @@ impl Step {
             ..self.sums.finish()
         };
         if setup.loss.reference_point().is_some() {
+            // One z₀ of the whole step stands in every micro-batch; a mean of equals could still round.
+            let points = match setup.plan.scope {
+                Scope::Step => &self.batches[..1],
+                Scope::Microbatch => &self.batches[..],
+            };
             let mean = |of: fn(&Point) -> f64| {
-                self.batches.iter().map(|batch| of(&batch.z0)).sum::<f64>()
-                    / self.batches.len() as f64
+                points.iter().map(|batch| of(&batch.z0)).sum::<f64>() / points.len() as f64
             };
             metrics.kl = Some(mean(|z0| z0.value));
             metrics.kl_raw = Some(mean(|z0| z0.raw));
             metrics.kl_clamped = Some(match setup.plan.scope {
-                Scope::Step => Clamped::Flag(self.batches.iter().any(|batch| batch.z0.clamped)),
+                Scope::Step => Clamped::Flag(points.iter().any(|batch| batch.z0.clamped)),
                 Scope::Microbatch => Clamped::Share(mean(|z0| f64::from(z0.clamped))),
             });
         }
@@ -319,7 +240,7 @@ impl Step {
         let example = |(&record, row): (&usize, &Row)| ExampleRecord {
             id: setup.data.records[record].id.clone(),
             step: self.plan.number,
-            label: row.label == halo_loss::Label::Desirable,
+            label: row.label == Label::Desirable,
             logp: row.logp,
             ref_logp: setup.loss.needs(Need::Reference).then_some(row.ref_logp),
             tokens: row.tokens,
@@ -359,64 +280,5 @@ impl Step {
                 label: prompt.label,
             }
         })
-    }
-}
-
-/// The examples themselves.
-fn own(batch: &Batch) -> impl Iterator<Item = SequenceRef> {
-    batch.rows.iter().map(|&row| SequenceRef {
-        prompt: row,
-        completion: row,
-        grad: true,
-    })
-}
-
-/// Their prompts with the completions they meet.
-fn matches(batch: &Batch, grad: bool) -> impl Iterator<Item = SequenceRef> {
-    let pairs = batch.rows.iter().zip(&batch.partners);
-    pairs.map(move |(&prompt, &completion)| SequenceRef {
-        prompt,
-        completion,
-        grad,
-    })
-}
-
-/// A step's list while it is written.
-struct List<'a> {
-    setup: &'a Setup,
-    parts: Vec<Part>,
-    tasks: VecDeque<Task>,
-}
-
-impl List<'_> {
-    fn part(&mut self, sequences: Vec<SequenceRef>) -> usize {
-        let zeros = vec![0.0; sequences.len()];
-        let job = Arc::new(Job::new(&self.setup.data, sequences));
-        self.parts.push(Part {
-            job,
-            policy: zeros.clone(),
-            reference: zeros,
-        });
-        self.parts.len() - 1
-    }
-
-    /// Both models, the reference only once. Nothing for an empty share.
-    fn forward(&mut self, part: usize, tape: bool) {
-        if self.parts[part].job.sequences.is_empty() {
-            return;
-        }
-        let asked = |task: &Task| matches!(task, Task::Forward { part: p, model: Which::Reference, .. } if *p == part);
-        if self.setup.loss.needs(Need::Reference) && !self.tasks.iter().any(asked) {
-            self.tasks.push_back(Task::Forward {
-                part,
-                model: Which::Reference,
-                tape: false,
-            });
-        }
-        self.tasks.push_back(Task::Forward {
-            part,
-            model: Which::Policy,
-            tape,
-        });
     }
 }

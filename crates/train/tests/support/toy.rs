@@ -1,6 +1,10 @@
 //! A toy policy, and a host that drives machines with it.
 
-#![allow(dead_code, reason = "each test file uses its part")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "compiled into several test programs, each of which uses its part"
+)]
 #![allow(
     clippy::unwrap_used,
     reason = "a test's helper, outside the test functions that clippy knows"
