@@ -142,11 +142,6 @@ impl Bank {
         Ok(self.grads()?.to_vec())
     }
 
-    /// The flat parameters.
-    pub(crate) fn params(&self) -> Result<Values<'_>> {
-        storage::values(&self.params)
-    }
-
     /// The flat gradients.
     pub(crate) fn grads(&self) -> Result<Values<'_>> {
         storage::values(&self.grads)
@@ -155,10 +150,5 @@ impl Bank {
     /// Changes the flat parameters in place.
     pub(crate) fn edit_params(&self, work: impl FnOnce(&mut [f32]) -> Result<()>) -> Result<()> {
         storage::edit(&self.params, work)
-    }
-
-    /// Changes the flat gradients in place.
-    pub(crate) fn edit_grads(&self, work: impl FnOnce(&mut [f32]) -> Result<()>) -> Result<()> {
-        storage::edit(&self.grads, work)
     }
 }

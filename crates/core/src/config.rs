@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use halo_loss::Params;
-use halo_train::{Mismatch, Order, RunPlan, Schedule, Scope};
+use halo_loss::{Params, Scope};
+use halo_train::{Mismatch, Order, RunPlan, Schedule};
 use serde::{Deserialize, Serialize};
 
 use crate::models::{LoraConfig, Training};
@@ -16,22 +16,50 @@ use crate::{Error, Result};
 #[serde(deny_unknown_fields, default)]
 pub struct TrainConfig {
     /// Model to train: a Hugging Face folder, or a PEFT adapter folder
-    #[cfg_attr(feature = "cli", arg(long, value_name = "DIR", default_value = "", hide_default_value = true, help_heading = "Model"))]
+    #[cfg_attr(
+        feature = "cli",
+        arg(
+            long,
+            value_name = "DIR",
+            default_value = "",
+            hide_default_value = true,
+            help_heading = "Model"
+        )
+    )]
     pub model: PathBuf,
     /// Reference model folder [default: the starting policy, frozen]
     #[cfg_attr(feature = "cli", arg(long, value_name = "DIR", help_heading = "Model"))]
     pub reference: Option<PathBuf>,
     /// Train low-rank adapters of this rank instead of all weights
-    #[cfg_attr(feature = "cli", arg(long = "lora", value_name = "RANK", help_heading = "Model"))]
+    #[cfg_attr(
+        feature = "cli",
+        arg(long = "lora", value_name = "RANK", help_heading = "Model")
+    )]
     pub lora_r: Option<usize>,
     /// LoRA's alpha: the update is scaled by alpha / rank [default: twice the rank]
     #[cfg_attr(feature = "cli", arg(long, value_name = "A", help_heading = "Model"))]
     pub lora_alpha: Option<f64>,
     /// Linear layers that get adapters, as in q_proj,v_proj [default: all seven]
-    #[cfg_attr(feature = "cli", arg(long, value_name = "NAMES", value_delimiter = ',', help_heading = "Model"))]
+    #[cfg_attr(
+        feature = "cli",
+        arg(
+            long,
+            value_name = "NAMES",
+            value_delimiter = ',',
+            help_heading = "Model"
+        )
+    )]
     pub lora_target_modules: Option<Vec<String>>,
     /// Blocks that get adapters, as in 0,1,2 [default: all]
-    #[cfg_attr(feature = "cli", arg(long, value_name = "BLOCKS", value_delimiter = ',', help_heading = "Model"))]
+    #[cfg_attr(
+        feature = "cli",
+        arg(
+            long,
+            value_name = "BLOCKS",
+            value_delimiter = ',',
+            help_heading = "Model"
+        )
+    )]
     pub lora_layers: Option<Vec<usize>>,
 
     /// Data files, JSONL or JSONL.gz
@@ -70,7 +98,10 @@ pub struct TrainConfig {
     #[cfg_attr(feature = "cli", arg(long = "grad-accum", value_name = "N", default_value_t = TrainConfig::default().gradient_accumulation_steps, help_heading = "Training"))]
     pub gradient_accumulation_steps: usize,
     /// Optimizer steps; instead of epochs
-    #[cfg_attr(feature = "cli", arg(long = "steps", value_name = "N", help_heading = "Training"))]
+    #[cfg_attr(
+        feature = "cli",
+        arg(long = "steps", value_name = "N", help_heading = "Training")
+    )]
     pub max_steps: Option<u64>,
     /// Passes over the data
     #[cfg_attr(feature = "cli", arg(long = "epochs", value_name = "X", default_value_t = TrainConfig::default().num_train_epochs, help_heading = "Training"))]
@@ -116,11 +147,23 @@ pub struct TrainConfig {
     #[cfg_attr(feature = "cli", arg(long, help_heading = "Machine"))]
     pub precompute_ref_log_probs: bool,
     /// The cache's file [default: reference.cache in the run's folder]
-    #[cfg_attr(feature = "cli", arg(long, value_name = "FILE", help_heading = "Machine"))]
+    #[cfg_attr(
+        feature = "cli",
+        arg(long, value_name = "FILE", help_heading = "Machine")
+    )]
     pub reference_cache: Option<PathBuf>,
 
     /// Folder for the run: metrics, checkpoints and the trained model
-    #[cfg_attr(feature = "cli", arg(long = "out", value_name = "DIR", default_value = "", hide_default_value = true, help_heading = "Run"))]
+    #[cfg_attr(
+        feature = "cli",
+        arg(
+            long = "out",
+            value_name = "DIR",
+            default_value = "",
+            hide_default_value = true,
+            help_heading = "Run"
+        )
+    )]
     pub output_dir: PathBuf,
     /// Steps between checkpoints
     #[cfg_attr(feature = "cli", arg(long = "save-every", value_name = "N", default_value_t = TrainConfig::default().save_steps, help_heading = "Run"))]
@@ -189,16 +232,30 @@ impl TrainConfig {
             }
         }
         if self.data.is_empty() {
-            return Err(Error::parameter("data is missing: give one or more JSONL files").with_argument("data"));
+            return Err(
+                Error::parameter("data is missing: give one or more JSONL files")
+                    .with_argument("data"),
+            );
         }
         choice("device", &self.device, &["cpu"])?;
         choice("dtype", &self.dtype, &["f32"])?;
         at_least_one("max_length", self.max_length)?;
-        at_least_one("per_device_train_batch_size", self.per_device_train_batch_size)?;
-        at_least_one("gradient_accumulation_steps", self.gradient_accumulation_steps)?;
+        at_least_one(
+            "per_device_train_batch_size",
+            self.per_device_train_batch_size,
+        )?;
+        at_least_one(
+            "gradient_accumulation_steps",
+            self.gradient_accumulation_steps,
+        )?;
         at_least_one("save_steps", self.save_steps as usize)?;
         at_least_one("save_total_limit", self.save_total_limit)?;
-        range("num_train_epochs", self.num_train_epochs, f64::MIN_POSITIVE, 1e6)?;
+        range(
+            "num_train_epochs",
+            self.num_train_epochs,
+            f64::MIN_POSITIVE,
+            1e6,
+        )?;
         range("learning_rate", self.learning_rate, 0.0, 1e3)?;
         range("weight_decay", self.weight_decay, 0.0, 1e3)?;
         range("max_grad_norm", self.max_grad_norm, 0.0, f64::MAX)?;
@@ -206,16 +263,22 @@ impl TrainConfig {
         range("adam_beta2", self.adam_beta2, 0.0, 0.999_999_999)?;
         range("adam_epsilon", self.adam_epsilon, f64::MIN_POSITIVE, 1.0)?;
         if self.lora_r.is_none()
-            && (self.lora_alpha.is_some() || self.lora_target_modules.is_some() || self.lora_layers.is_some())
+            && (self.lora_alpha.is_some()
+                || self.lora_target_modules.is_some()
+                || self.lora_layers.is_some())
         {
-            return Err(Error::parameter("lora_alpha, lora_target_modules and lora_layers need lora_r"));
+            return Err(Error::parameter(
+                "lora_alpha, lora_target_modules and lora_layers need lora_r",
+            ));
         }
         Ok(())
     }
 
     /// Full fine-tuning, or the adapters that the keys describe.
     pub fn training(&self) -> Training {
-        let Some(rank) = self.lora_r else { return Training::Full };
+        let Some(rank) = self.lora_r else {
+            return Training::Full;
+        };
         let mut lora = LoraConfig::all_linear(rank, self.lora_alpha.unwrap_or(2.0 * rank as f64));
         if let Some(modules) = &self.lora_target_modules {
             lora.target_modules = modules.clone();
@@ -282,7 +345,10 @@ fn choice(key: &str, value: &str, known: &[&str]) -> Result<()> {
     if known.contains(&value) {
         return Ok(());
     }
-    Err(Error::parameter(format!("{key} = \"{value}\"; known: {}", known.join(", "))).with_argument(key))
+    Err(
+        Error::parameter(format!("{key} = \"{value}\"; known: {}", known.join(", ")))
+            .with_argument(key),
+    )
 }
 
 fn at_least_one(key: &str, value: usize) -> Result<()> {

@@ -170,6 +170,31 @@ impl From<candle_core::Error> for Error {
     }
 }
 
+impl From<halo_train::Error> for Error {
+    fn from(source: halo_train::Error) -> Error {
+        let kind = match &source {
+            e if e.is_parameter() => Kind::Parameter,
+            e if e.is_data() => Kind::Data,
+            e if e.is_state() || e.is_numeric() => Kind::State,
+            _ => Kind::Internal,
+        };
+        Self::new(kind, source.to_string()).with_source(source)
+    }
+}
+
+impl From<halo_loss::Error> for Error {
+    fn from(source: halo_loss::Error) -> Error {
+        let kind = if source.is_data() {
+            Kind::Data
+        } else {
+            Kind::Parameter
+        };
+        let mut error = Self::new(kind, source.to_string());
+        error.0.argument = source.argument().map(String::from);
+        error.with_source(source)
+    }
+}
+
 impl From<halo_kernels::Error> for Error {
     // The engine calls the kernels with shapes of its own making: a refusal is its own fault.
     fn from(source: halo_kernels::Error) -> Error {

@@ -2,12 +2,23 @@
 
 mod atomic;
 pub mod bank;
+mod checkpoint;
+pub mod config;
 pub mod data;
 pub mod error;
 pub mod generate;
 pub mod models;
+mod optimizer;
+mod records;
+mod reference;
+mod run_folder;
+pub mod session;
 mod storage;
 pub mod tokenizer;
 pub mod weights;
 
 pub use error::{Error, Result};
+pub use run_folder::CONFIG as RUN_CONFIG;
+
+/// Who writes the files: the engine and its version.
+pub const ENGINE: &str = concat!("halo ", env!("CARGO_PKG_VERSION"));

@@ -1,7 +1,6 @@
 //! Clipping and AdamW over the whole bank.
 
 use halo_kernels::optim::{self, AdamW};
-use serde::{Deserialize, Serialize};
 
 use crate::bank::Bank;
 use crate::storage::{self, edit, values};
@@ -9,18 +8,18 @@ use crate::{Error, Result};
 use candle_core::Tensor;
 
 /// AdamW's numbers, under Hugging Face's names.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct OptimizerConfig {
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct OptimizerConfig {
     /// Decay rate of the first moment.
-    pub adam_beta1: f64,
+    pub(crate) adam_beta1: f64,
     /// Decay rate of the second moment.
-    pub adam_beta2: f64,
+    pub(crate) adam_beta2: f64,
     /// Added to the root of the second moment.
-    pub adam_epsilon: f64,
+    pub(crate) adam_epsilon: f64,
     /// Decoupled weight decay; not applied to norms and biases.
-    pub weight_decay: f64,
+    pub(crate) weight_decay: f64,
     /// Gradients are scaled down to this global norm; 0 leaves them.
-    pub max_grad_norm: f64,
+    pub(crate) max_grad_norm: f64,
 }
 
 /// AdamW (Loshchilov & Hutter 2017, arXiv 1711.05101) with its two moments, flat as the bank is.
@@ -33,7 +32,11 @@ pub(crate) struct Optimizer {
 impl Optimizer {
     pub(crate) fn new(config: OptimizerConfig, bank: &Bank) -> Result<Optimizer> {
         let zeros = || storage::tensor(vec![0f32; bank.len()], bank.len());
-        Ok(Optimizer { config, exp_avg: zeros()?, exp_avg_sq: zeros()? })
+        Ok(Optimizer {
+            config,
+            exp_avg: zeros()?,
+            exp_avg_sq: zeros()?,
+        })
     }
 
     /// One update, number `step` counted from 1; returns the gradient's norm before clipping.
@@ -92,7 +95,9 @@ impl Optimizer {
     pub(crate) fn restore(&self, exp_avg: &[f32], exp_avg_sq: &[f32]) -> Result<()> {
         for (moment, stored) in [(&self.exp_avg, exp_avg), (&self.exp_avg_sq, exp_avg_sq)] {
             if values(moment)?.len() != stored.len() {
-                return Err(Error::state("the optimizer's state has another size than the model"));
+                return Err(Error::state(
+                    "the optimizer's state has another size than the model",
+                ));
             }
             edit(moment, |moment| {
                 moment.copy_from_slice(stored);

@@ -95,3 +95,11 @@ pub(crate) fn choose<T: Copy>(what: &str, name: &str, known: &[(&str, T)]) -> Re
             ))
         })
 }
+
+/// The name of a value in its table, which lists every value.
+pub(crate) fn name_of<T: PartialEq>(value: T, known: &[(&'static str, T)]) -> &'static str {
+    known
+        .iter()
+        .find(|(_, known)| *known == value)
+        .map_or("", |(name, _)| name)
+}

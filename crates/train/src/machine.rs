@@ -179,6 +179,11 @@ impl Machine {
         &self.setup.plan
     }
 
+    /// The loss with all its parameters.
+    pub fn loss(&self) -> &Loss {
+        &self.setup.loss
+    }
+
     /// The data of the run.
     pub fn data(&self) -> &Arc<Dataset> {
         &self.setup.data

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, choose};
+use crate::error::{Error, choose, name_of};
 use crate::rng::Rng;
 
 /// The order of the units within an epoch.
@@ -22,6 +22,12 @@ impl Order {
     /// Every order with its name, as on the command line and in files.
     pub const NAMES: [(&'static str, Order); 2] =
         [("shuffled", Order::Shuffled), ("file", Order::File)];
+}
+
+impl std::fmt::Display for Order {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(name_of(*self, &Order::NAMES))
+    }
 }
 
 impl std::str::FromStr for Order {

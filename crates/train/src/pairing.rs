@@ -5,7 +5,7 @@ pub mod trl;
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, choose};
+use crate::error::{Error, choose, name_of};
 
 /// The rule by which y′ is chosen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +22,12 @@ impl Mismatch {
     /// Every rule with its name, as on the command line and in files.
     pub const NAMES: [(&'static str, Mismatch); 2] =
         [("rotate", Mismatch::Rotate), ("trl", Mismatch::Trl)];
+}
+
+impl std::fmt::Display for Mismatch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(name_of(*self, &Mismatch::NAMES))
+    }
 }
 
 impl std::str::FromStr for Mismatch {

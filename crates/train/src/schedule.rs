@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, choose};
+use crate::error::{Error, choose, name_of};
 
 /// What follows the warm-up, which always rises linearly from 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +41,12 @@ impl Schedule {
                 (0.5 * (1.0 + libm::cos(core::f64::consts::PI * progress))).max(0.0)
             }
         }
+    }
+}
+
+impl std::fmt::Display for Schedule {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(name_of(*self, &Schedule::NAMES))
     }
 }
 

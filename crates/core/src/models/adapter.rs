@@ -47,6 +47,15 @@ impl LoraConfig {
         }
     }
 
+    /// The same with its modules and blocks in order: PEFT keeps them as sets.
+    pub(crate) fn ordered(mut self) -> LoraConfig {
+        self.target_modules.sort();
+        self.layers
+            .iter_mut()
+            .for_each(|layers| layers.sort_unstable());
+        self
+    }
+
     /// α/r.
     pub(crate) fn scale(&self) -> f32 {
         (self.alpha / self.rank as f64) as f32

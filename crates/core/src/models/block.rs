@@ -292,6 +292,20 @@ impl Block {
         storage::tensor(out, gate.shape())
     }
 
+    pub(crate) fn linears_mut(&mut self) -> [&mut Linear; 7] {
+        let Block {
+            q,
+            k,
+            v,
+            o,
+            gate,
+            up,
+            down,
+            ..
+        } = self;
+        [q, k, v, o, gate, up, down]
+    }
+
     pub(crate) fn frozen(&self) -> Result<Block> {
         Ok(Block {
             input_norm: self.input_norm.frozen()?,

@@ -122,6 +122,15 @@ impl Decoder {
         })
     }
 
+    /// The base alone.
+    pub(crate) fn without_adapters(mut self) -> Decoder {
+        self.blocks
+            .iter_mut()
+            .flat_map(Block::linears_mut)
+            .for_each(|linear| linear.adapter = None);
+        self
+    }
+
     /// What the model is.
     pub fn config(&self) -> &DecoderConfig {
         &self.config

@@ -61,7 +61,9 @@ pub fn load(folder: &Path, training: &Training, seed: u64) -> Result<Loaded> {
                 folder.display()
             )));
         }
-        (Some(stored), Training::Lora(asked)) if stored.lora != *asked => {
+        (Some(stored), Training::Lora(asked))
+            if stored.lora.clone().ordered() != asked.clone().ordered() =>
+        {
             return Err(Error::parameter(format!(
                 "{} holds {}; asked for {}",
                 folder.display(),

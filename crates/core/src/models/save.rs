@@ -62,14 +62,7 @@ pub fn save_adapter(
     base: &Path,
     folder: &Path,
 ) -> Result<()> {
-    let mut tensors = BTreeMap::new();
-    for (weight, linear) in linears(decoder) {
-        if let Some(adapter) = &linear.adapter {
-            let [a, b] = peft_names(&weight);
-            tensors.insert(a, adapter.a.tensor.clone());
-            tensors.insert(b, adapter.b.tensor.clone());
-        }
-    }
+    let tensors = adapters(decoder);
     if tensors.is_empty() {
         return Err(Error::state("this model has no adapter to save"));
     }
@@ -102,39 +95,72 @@ pub(crate) fn write_json(path: &Path, json: &Value) -> Result<()> {
 
 /// Every base parameter under its Hugging Face name, adapters merged in.
 fn merged(decoder: &Decoder) -> Result<BTreeMap<String, Tensor>> {
+    let mut all = base(decoder);
+    for (weight, linear) in linears(decoder) {
+        if let Some(adapter) = &linear.adapter {
+            let (o, i) = linear.weight.tensor.dims2()?;
+            let mut sum = values(&linear.weight.tensor)?.to_vec();
+            adapter.merge_into(&mut sum, o, i)?;
+            all.insert(weight, storage::tensor(sum, (o, i))?);
+        }
+    }
+    Ok(all)
+}
+
+/// Every base parameter under its Hugging Face name.
+fn base(decoder: &Decoder) -> BTreeMap<String, Tensor> {
     let mut all = BTreeMap::new();
-    let mut put = |name: &str, tensor: &Tensor| all.insert(name.to_string(), tensor.clone());
-    put("model.embed_tokens.weight", &decoder.embedding.tensor);
-    put("model.norm.weight", &decoder.head.norm.weight.tensor);
+    let mut put = |name: String, tensor: &Tensor| all.insert(name, tensor.clone());
+    put(
+        "model.embed_tokens.weight".into(),
+        &decoder.embedding.tensor,
+    );
+    put("model.norm.weight".into(), &decoder.head.norm.weight.tensor);
     if !decoder.config.tie_word_embeddings {
-        put("lm_head.weight", &decoder.head.weight.tensor);
+        put("lm_head.weight".into(), &decoder.head.weight.tensor);
     }
     for (layer, block) in decoder.blocks.iter().enumerate() {
         let name = |part: &str| format!("model.layers.{layer}.{part}.weight");
-        put(&name("input_layernorm"), &block.input_norm.weight.tensor);
+        put(name("input_layernorm"), &block.input_norm.weight.tensor);
         put(
-            &name("post_attention_layernorm"),
+            name("post_attention_layernorm"),
             &block.post_norm.weight.tensor,
         );
         if let Some((q, k)) = &block.qk_norm {
-            put(&name("self_attn.q_norm"), &q.weight.tensor);
-            put(&name("self_attn.k_norm"), &k.weight.tensor);
+            put(name("self_attn.q_norm"), &q.weight.tensor);
+            put(name("self_attn.k_norm"), &k.weight.tensor);
         }
     }
     for (weight, linear) in linears(decoder) {
         if let Some(bias) = &linear.bias {
-            all.insert(weight.replace(".weight", ".bias"), bias.tensor.clone());
+            put(weight.replace(".weight", ".bias"), &bias.tensor);
         }
-        let mut tensor = linear.weight.tensor.clone();
-        if let Some(adapter) = &linear.adapter {
-            let (o, i) = tensor.dims2()?;
-            let mut sum = values(&tensor)?.to_vec();
-            adapter.merge_into(&mut sum, o, i)?;
-            tensor = storage::tensor(sum, (o, i))?;
-        }
-        all.insert(weight, tensor);
+        put(weight, &linear.weight.tensor);
     }
-    Ok(all)
+    all
+}
+
+/// Every adapter half under PEFT's name.
+fn adapters(decoder: &Decoder) -> BTreeMap<String, Tensor> {
+    let mut all = BTreeMap::new();
+    for (weight, linear) in linears(decoder) {
+        if let Some(adapter) = &linear.adapter {
+            let [a, b] = peft_names(&weight);
+            all.insert(a, adapter.a.tensor.clone());
+            all.insert(b, adapter.b.tensor.clone());
+        }
+    }
+    all
+}
+
+impl Decoder {
+    /// Shows every parameter, adapters apart, in the order of their names.
+    pub(crate) fn visit(&self, see: &mut dyn FnMut(&str, &[f32])) -> Result<()> {
+        for (name, tensor) in base(self).into_iter().chain(adapters(self)) {
+            see(&name, &values(&tensor)?);
+        }
+        Ok(())
+    }
 }
 
 /// The linear layers of every block with their weights' names.

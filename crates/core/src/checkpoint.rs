@@ -1,0 +1,183 @@
+//! Checkpoints: a folder with everything a run needs to go on, bit for bit.
+//!
+//! `checkpoint-N/` is itself a model (or adapter) folder; beside the weights stand `optimizer.safetensors` and `halo.json`.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use halo_train::MachineState;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::bank::Bank;
+use crate::config::TrainConfig;
+use crate::models::peft;
+use crate::models::save::{SaveDtype, write_json, write_tensors};
+use crate::optimizer::Optimizer;
+use crate::weights::Weights;
+use crate::{Error, Result, atomic};
+
+const STATE: &str = "halo.json";
+const OPTIMIZER: &str = "optimizer.safetensors";
+const PREFIX: &str = "checkpoint-";
+
+/// What `halo.json` holds.
+#[derive(Serialize, Deserialize)]
+struct Stored {
+    format: String,
+    version: u32,
+    engine: String,
+    config: TrainConfig,
+    machine: MachineState,
+}
+
+const FORMAT: &str = "halo.checkpoint";
+const VERSION: u32 = 1;
+
+/// Writes `checkpoint-N`, whole or not at all, then removes the oldest beyond the limit.
+pub(crate) fn save(
+    config: &TrainConfig,
+    machine: &MachineState,
+    bank: &Bank,
+    optimizer: &Optimizer,
+    save_weights: impl FnOnce(&Path) -> Result<()>,
+) -> Result<()> {
+    let path = config.output_dir.join(format!("{PREFIX}{}", machine.step));
+    atomic::folder(&path, |folder| {
+        save_weights(folder)?;
+        let mut moments = BTreeMap::new();
+        for (kind, flat) in optimizer.moments() {
+            for entry in bank.entries() {
+                let view = flat.narrow(0, entry.range.start, entry.range.len())?;
+                let view = view.reshape(entry.shape.as_slice())?;
+                moments.insert(format!("{kind}.{}", entry.name), view);
+            }
+        }
+        write_tensors(&folder.join(OPTIMIZER), moments, SaveDtype::F32)?;
+        let stored = Stored {
+            format: FORMAT.into(),
+            version: VERSION,
+            engine: crate::ENGINE.into(),
+            config: config.clone(),
+            machine: machine.clone(),
+        };
+        let json = serde_json::to_value(stored).map_err(|e| Error::internal(e.to_string()))?;
+        write_json(&folder.join(STATE), &json)
+    })?;
+    let mut all = list(&config.output_dir)?;
+    let surplus = all.len().saturating_sub(config.save_total_limit);
+    for (_, old) in all.drain(..surplus) {
+        fs::remove_dir_all(&old).map_err(|e| Error::io(&old, e))?;
+    }
+    Ok(())
+}
+
+/// The newest checkpoint of a run's folder.
+pub(crate) fn latest(folder: &Path) -> Result<Option<PathBuf>> {
+    Ok(list(folder)?.pop().map(|(_, path)| path))
+}
+
+/// Reads a checkpoint's state and puts its weights and moments back.
+///
+/// # Errors
+/// A checkpoint of another version, a configuration that differs (the keys are named), or damaged files.
+pub(crate) fn restore(
+    folder: &Path,
+    config: &TrainConfig,
+    bank: &Bank,
+    optimizer: &Optimizer,
+) -> Result<MachineState> {
+    let path = folder.join(STATE);
+    let text = fs::read_to_string(&path).map_err(|e| Error::io(&path, e))?;
+    let stored: Stored = serde_json::from_str(&text)
+        .map_err(|e| Error::state(format!("{}: {e}", path.display())))?;
+    if (stored.format.as_str(), stored.version) != (FORMAT, VERSION) {
+        return Err(Error::state(format!(
+            "{}: {} version {}; known: {FORMAT} version {VERSION}",
+            path.display(),
+            stored.format,
+            stored.version
+        )));
+    }
+    let changed = changed_keys(&stored.config, config)?;
+    if !changed.is_empty() {
+        return Err(Error::state(format!(
+            "{} was made with another configuration: {}; resume with the same, or start a new run in another folder",
+            folder.display(),
+            changed.join(", ")
+        )));
+    }
+    let file = if config.lora_r.is_some() {
+        peft::WEIGHTS
+    } else {
+        "model.safetensors"
+    };
+    let weights = Weights::from_files([folder.join(file)])?;
+    let moments = Weights::from_files([folder.join(OPTIMIZER)])?;
+    let read = |source: &Weights, prefix: &str| -> Result<Vec<f32>> {
+        let mut flat = Vec::with_capacity(bank.len());
+        for entry in bank.entries() {
+            flat.extend(source.read(&format!("{prefix}{}", entry.name), &entry.shape)?);
+        }
+        Ok(flat)
+    };
+    let params = read(&weights, "")?;
+    bank.edit_params(|bank| {
+        bank.copy_from_slice(&params);
+        Ok(())
+    })?;
+    optimizer.restore(
+        &read(&moments, "exp_avg.")?,
+        &read(&moments, "exp_avg_sq.")?,
+    )?;
+    Ok(stored.machine)
+}
+
+/// `key = old, now new` for every key that must not change; where a run lives and how often it saves may.
+fn changed_keys(old: &TrainConfig, new: &TrainConfig) -> Result<Vec<String>> {
+    const FREE: [&str; 6] = [
+        "output_dir",
+        "save_steps",
+        "save_total_limit",
+        "record_examples",
+        "gradient_checkpointing",
+        "reference_cache",
+    ];
+    let json = |config: &TrainConfig| {
+        serde_json::to_value(config).map_err(|e| Error::internal(e.to_string()))
+    };
+    let (old, new) = (json(old)?, json(new)?);
+    let keys = old.as_object().into_iter().flat_map(|map| map.keys());
+    Ok(keys
+        .filter(|key| !FREE.contains(&key.as_str()) && old[*key] != new[*key])
+        .map(|key| format!("{key} = {}, now {}", shown(&old[key]), shown(&new[key])))
+        .collect())
+}
+
+fn shown(value: &Value) -> String {
+    if value.is_null() {
+        "unset".into()
+    } else {
+        value.to_string()
+    }
+}
+
+/// The checkpoints of a folder, oldest first.
+fn list(folder: &Path) -> Result<Vec<(u64, PathBuf)>> {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(e) => return Err(Error::io(folder, e)),
+    };
+    let mut all: Vec<_> = entries
+        .flatten()
+        .filter_map(|entry| {
+            let name = entry.file_name();
+            let step = name.to_str()?.strip_prefix(PREFIX)?.parse().ok()?;
+            Some((step, entry.path()))
+        })
+        .collect();
+    all.sort();
+    Ok(all)
+}

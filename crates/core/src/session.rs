@@ -1,0 +1,358 @@
+//! A training run: the session opens model, data and folder, and drives the machine to its end.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use halo_loss::{Loss, Need, weighting};
+use halo_train::{Answer, Dataset, Job, Machine, StepMetrics, Which, Work};
+use serde::Serialize;
+
+use crate::checkpoint;
+use crate::config::TrainConfig;
+use crate::data::{self, DataOptions, Limits, Report};
+use crate::models::{Loaded, SaveDtype, Tape, Training, load, save_adapter, save_model};
+use crate::optimizer::Optimizer;
+use crate::records::Lines;
+use crate::reference::{LogpCache, Reference, fingerprint};
+use crate::tokenizer::Tokenizer;
+use crate::{Error, Result, run_folder};
+
+/// One optimizer step's line in `metrics.jsonl`.
+#[derive(Clone, Debug, Serialize)]
+pub struct Step {
+    /// What the step did.
+    #[serde(flatten)]
+    pub metrics: StepMetrics,
+    /// Wall time.
+    pub step_seconds: f64,
+}
+
+/// A run that is open: model, reference, data and machine.
+pub struct Session {
+    config: TrainConfig,
+    model: Loaded,
+    reference: Option<Reference>,
+    optimizer: Optimizer,
+    machine: Machine,
+    data: Arc<Dataset>,
+    report: Report,
+    metrics: Lines,
+    examples: Option<Lines>,
+    /// Of the last taped forward, for its backward.
+    tape: Option<Tape>,
+}
+
+impl Session {
+    /// Opens a run, new or (`resume`) from the last checkpoint in its folder.
+    ///
+    /// # Errors
+    /// Whatever is wrong with the configuration, the model, the data or the folder, before anything is computed.
+    pub fn open(config: TrainConfig, resume: bool) -> Result<Session> {
+        config.check()?;
+        let mut loss = Loss::new(&config.loss, &config.loss_parameters)?;
+        run_folder::claim(&config.output_dir, resume)?;
+
+        let mut model = load(&config.model, &config.training(), config.seed)?;
+        model.decoder.recompute = config.gradient_checkpointing;
+        let loaded = read_data(&config, &loss, &model)?;
+        let report = loaded.report;
+        if let Some(target) = config.class_balance {
+            let weights =
+                weighting::from_counts(report.desirable as u64, report.undesirable as u64, target)?;
+            loss = loss.with_weights(weights)?;
+        }
+        let reference = match loss.needs(Need::Reference) {
+            true => Some(open_reference(&config, &model)?),
+            false => None,
+        };
+
+        let optimizer = Optimizer::new(config.optimizer(), &model.bank)?;
+        let data = Arc::new(loaded.dataset);
+        let newest = if resume {
+            checkpoint::latest(&config.output_dir)?
+        } else {
+            None
+        };
+        let machine = match newest {
+            Some(folder) => {
+                let state = checkpoint::restore(&folder, &config, &model.bank, &optimizer)?;
+                Machine::restore(config.plan(), data.clone(), loss, &state)?
+            }
+            None => Machine::new(config.plan(), data.clone(), loss)?,
+        };
+
+        let completed = machine.completed_steps();
+        let out = &config.output_dir;
+        run_folder::write_config(&config)?;
+        let metrics = Lines::open(&out.join("metrics.jsonl"), completed, None)?;
+        let examples = match config.record_examples {
+            true => {
+                let header = serde_json::to_value(machine.example_header(crate::ENGINE))
+                    .map_err(|e| Error::internal(e.to_string()))?;
+                Some(Lines::open(
+                    &out.join("examples.jsonl"),
+                    completed,
+                    Some(&header),
+                )?)
+            }
+            false => None,
+        };
+        Ok(Session {
+            config,
+            model,
+            reference,
+            optimizer,
+            machine,
+            data,
+            report,
+            metrics,
+            examples,
+            tape: None,
+        })
+    }
+
+    /// Computes the reference's log-probabilities of the whole run into the cache, then lets its weights go.
+    ///
+    /// Does nothing unless the configuration asks for it. `progress` is told the steps covered.
+    ///
+    /// # Errors
+    /// Those of the forward and of writing the cache.
+    pub fn precompute(&mut self, mut progress: impl FnMut(u64)) -> Result<()> {
+        let Some(reference) = self
+            .reference
+            .as_mut()
+            .filter(|_| self.config.precompute_ref_log_probs)
+        else {
+            return Ok(());
+        };
+        // A twin of the machine is asked for all its work; only the reference's is done.
+        let mut twin = Machine::restore(
+            self.machine.plan().clone(),
+            self.data.clone(),
+            self.machine.loss().clone(),
+            &self.machine.state(),
+        )?;
+        loop {
+            let answer = match twin.next()? {
+                Work::Forward {
+                    job,
+                    model: Which::Reference,
+                    ..
+                } => Answer::Logps(reference.logps(&job, &self.data)?),
+                Work::Forward { job, .. } => Answer::Logps(vec![0.0; job.sequences.len()]),
+                Work::Reduce { sums } => Answer::Reduced(sums),
+                Work::OptimizerStep { step, .. } => {
+                    progress(step);
+                    Answer::Stepped { grad_norm: 0.0 }
+                }
+                Work::Backward { .. } | Work::ReduceGradients | Work::Checkpoint { .. } => {
+                    Answer::Finished
+                }
+                Work::Done => break,
+            };
+            twin.submit(answer)?;
+        }
+        reference.flush()?;
+        reference.release();
+        Ok(())
+    }
+
+    /// Runs to the end of the next optimizer step; `None` once the run is complete and the model is saved.
+    ///
+    /// # Errors
+    /// A loss or gradient that is not finite, or a file that cannot be written; checkpoints written before stay whole.
+    pub fn step(&mut self) -> Result<Option<Step>> {
+        let started = Instant::now();
+        loop {
+            let answer = match self.machine.next()? {
+                Work::Forward { job, model, tape } => {
+                    Answer::Logps(self.forward(&job, model, tape)?)
+                }
+                Work::Reduce { sums } => Answer::Reduced(sums),
+                Work::Backward { job, dlogps } => {
+                    self.backward(&job, &dlogps)?;
+                    Answer::Finished
+                }
+                Work::ReduceGradients => Answer::Finished,
+                Work::OptimizerStep {
+                    step,
+                    learning_rate,
+                } => {
+                    let grad_norm = self.optimizer.step(&self.model.bank, learning_rate, step)?;
+                    self.model.bank.clear()?;
+                    self.machine.submit(Answer::Stepped { grad_norm })?;
+                    if let Some(done) = self.record(started)? {
+                        return Ok(Some(done));
+                    }
+                    continue;
+                }
+                Work::Checkpoint { .. } => {
+                    self.checkpoint()?;
+                    Answer::Finished
+                }
+                Work::Done => {
+                    self.save(&self.config.output_dir)?;
+                    return Ok(None);
+                }
+            };
+            self.machine.submit(answer)?;
+        }
+    }
+
+    /// Optimizer steps of the whole run.
+    pub fn total_steps(&self) -> u64 {
+        self.machine.total_steps()
+    }
+
+    /// Optimizer steps completed, those before a resume included.
+    pub fn completed_steps(&self) -> u64 {
+        self.machine.completed_steps()
+    }
+
+    /// What was read, cut and dropped.
+    pub fn report(&self) -> &Report {
+        &self.report
+    }
+
+    /// The run's configuration.
+    pub fn config(&self) -> &TrainConfig {
+        &self.config
+    }
+
+    /// The loss with all its parameters, derived class weights included.
+    pub fn loss(&self) -> &Loss {
+        self.machine.loss()
+    }
+
+    /// How many numbers are trained.
+    pub fn trained(&self) -> usize {
+        self.model.bank.len()
+    }
+
+    fn forward(&mut self, job: &Job, model: Which, tape: bool) -> Result<Vec<f64>> {
+        match (model, &mut self.reference) {
+            (Which::Policy, _) => {
+                let (logps, kept) = self.model.decoder.forward(&job.pack, tape)?;
+                self.tape = kept;
+                Ok(job.pack.sum_logps(&logps))
+            }
+            (Which::Reference, Some(reference)) => reference.logps(job, &self.data),
+            (Which::Reference, None) => Err(Error::internal(
+                "a reference was asked for, but the loss needs none",
+            )),
+        }
+    }
+
+    fn backward(&mut self, job: &Job, dlogps: &[f64]) -> Result<()> {
+        let tape = self
+            .tape
+            .take()
+            .ok_or_else(|| Error::internal("backward without a taped forward"))?;
+        self.model
+            .decoder
+            .backward(tape, &job.pack.spread(dlogps), &self.model.bank)
+    }
+
+    fn record(&mut self, started: Instant) -> Result<Option<Step>> {
+        let examples = self.machine.take_examples();
+        if let Some(lines) = &mut self.examples {
+            lines.append(&examples)?;
+        }
+        let Some(metrics) = self.machine.take_metrics() else {
+            return Ok(None);
+        };
+        let step = Step {
+            metrics,
+            step_seconds: started.elapsed().as_secs_f64(),
+        };
+        self.metrics.append(std::slice::from_ref(&step))?;
+        Ok(Some(step))
+    }
+
+    fn checkpoint(&mut self) -> Result<()> {
+        if let Some(reference) = &mut self.reference {
+            reference.flush()?;
+        }
+        let state = self.machine.state();
+        checkpoint::save(
+            &self.config,
+            &state,
+            &self.model.bank,
+            &self.optimizer,
+            |folder| self.save(folder),
+        )
+    }
+
+    /// The model as others read it: Hugging Face weights, or a PEFT adapter, with the tokenizer's files.
+    fn save(&self, folder: &Path) -> Result<()> {
+        match &self.model.lora {
+            Some(lora) => {
+                let base = std::path::absolute(&self.model.base)
+                    .map_err(|e| Error::io(&self.model.base, e))?;
+                save_adapter(&self.model.decoder, lora, &base, folder)?;
+            }
+            None => save_model(
+                &self.model.decoder,
+                &self.model.config_json,
+                folder,
+                SaveDtype::F32,
+            )?,
+        }
+        run_folder::copy_tokenizer(&self.model.base, folder)
+    }
+}
+
+fn read_data(config: &TrainConfig, loss: &Loss, model: &Loaded) -> Result<data::Loaded> {
+    // Data of token ids needs no tokenizer; text without one is refused by the line that has it.
+    let tokenizer = match model.base.join("tokenizer.json").is_file() {
+        true => Some(Tokenizer::load(&model.base)?),
+        false => None,
+    };
+    let options = DataOptions {
+        limits: Limits {
+            max_length: Some(config.max_length),
+            max_prompt_length: config.max_prompt_length,
+            ..Limits::default()
+        },
+        one_y_per_x: config.one_y_per_x,
+        vocab_size: Some(model.decoder.config().vocab_size),
+        keep_texts: config.record_examples,
+        ..DataOptions::new(loss.data_shape())
+    };
+    data::load(&config.data, tokenizer.as_ref(), &options)
+}
+
+/// The reference: another folder's model, or the policy as it starts (frozen copy, or adapter snapshot on the shared base).
+fn open_reference(config: &TrainConfig, policy: &Loaded) -> Result<Reference> {
+    let model = match &config.reference {
+        None => policy.decoder.frozen()?,
+        // The adapter's own base: shared, not loaded again.
+        Some(folder) if policy.lora.is_some() && same_folder(folder, &policy.base) => {
+            policy.decoder.frozen()?.without_adapters()
+        }
+        Some(folder) => {
+            let reference = load(folder, &Training::Frozen, config.seed)?.decoder;
+            let (ours, theirs) = (
+                policy.decoder.config().vocab_size,
+                reference.config().vocab_size,
+            );
+            if ours != theirs {
+                return Err(Error::model(format!(
+                    "{}: the reference has a vocabulary of {theirs}, the policy one of {ours}",
+                    folder.display()
+                )));
+            }
+            reference
+        }
+    };
+    let cache = match config.cache_path() {
+        Some(path) => Some(LogpCache::open(&path, &fingerprint(&model)?)?),
+        None => None,
+    };
+    Ok(Reference::new(model, cache))
+}
+
+fn same_folder(a: &Path, b: &Path) -> bool {
+    matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
+}
