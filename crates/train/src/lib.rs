@@ -2,6 +2,45 @@
 //!
 //! No device, no files, no clock: records, pairing, packs, schedules and the training machine are plain data and pure
 //! functions, so the same loop serves the engine's own session and hosts that own the model.
+//!
+//! The host of a machine owns the model. This one believes that every token has probability ½:
+//!
+//! ```
+//! use std::sync::Arc;
+//! use halo_loss::{Label, Loss, Params};
+//! use halo_train::{Answer, Dataset, Machine, Record, RunPlan, Unit, Work};
+//!
+//! let record = |id: &str, prompt, completion, label| Record {
+//!     id: id.into(), prompt: vec![prompt], completion: vec![completion, 0], label, group: 0,
+//! };
+//! let records = vec![record("a", 1, 5, Label::Desirable), record("b", 2, 6, Label::Undesirable)];
+//! let data = Arc::new(Dataset::new(records, vec![Unit::Single(0), Unit::Single(1)])?);
+//! let loss = Loss::new("kto", &Params::new()).expect("kto is registered");
+//!
+//! let mut machine = Machine::new(RunPlan { batch_size: 2, ..RunPlan::default() }, data, loss)?;
+//! loop {
+//!     let answer = match machine.next()? {
+//!         Work::Forward { job, .. } => {
+//!             // y and y′ of both examples, each prompt computed once
+//!             assert_eq!((job.pack.sequences, job.pack.rows()), (4, 2 + 4));
+//!             let per_score = vec![0.5f32.ln(); job.pack.scores.len()];
+//!             Answer::Logps(job.pack.sum_logps(&per_score))
+//!         }
+//!         // What is desirable is to become likelier: its gradient is negative.
+//!         Work::Backward { job, dlogps } => {
+//!             assert!(job.sequences.iter().zip(&dlogps).any(|(s, &d)| s.completion == 0 && d < 0.0));
+//!             Answer::Finished
+//!         }
+//!         Work::OptimizerStep { .. } => Answer::Stepped { grad_norm: 0.0 },
+//!         Work::Reduce { sums } => Answer::Reduced(sums), // never, with one rank
+//!         Work::ReduceGradients | Work::Checkpoint { .. } => Answer::Finished,
+//!         Work::Done => break,
+//!     };
+//!     machine.submit(answer)?;
+//! }
+//! assert_eq!(machine.take_metrics().and_then(|metrics| metrics.kl), Some(0.0));
+//! # Ok::<(), halo_train::Error>(())
+//! ```
 
 mod error;
 pub mod examples;

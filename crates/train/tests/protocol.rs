@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use halo_loss::Label;
 use halo_loss::Scope;
-use halo_train::{Answer, Dataset, Machine, Record, RunPlan, Unit, Which, Work};
+use halo_train::{Answer, Dataset, ExampleRecord, Machine, Record, RunPlan, Unit, Which, Work};
 use toy::{loss, pairs, run, singles};
 
 #[path = "support/toy.rs"]
@@ -408,17 +408,24 @@ fn examples_are_the_rows_of_the_loss() {
         assert_eq!(example.weight, if example.label { 1.0 } else { 0.25 });
         assert_eq!(example.z0, log.metrics[example.step as usize - 1].kl);
     }
-    let chosen: Vec<_> = log
-        .examples
-        .iter()
-        .filter(|e| e.step == 1 && e.label)
-        .collect();
-    let mean = chosen
-        .iter()
-        .map(|e| 0.1 * (e.logp - e.ref_logp.unwrap()))
-        .sum::<f64>()
-        / chosen.len() as f64;
-    assert!((mean - log.metrics[0].rewards_chosen.unwrap()).abs() < 1e-12);
+    let first = &log.metrics[0];
+    for (label, reward, logp) in [
+        (true, first.rewards_chosen, first.logps_chosen),
+        (false, first.rewards_rejected, first.logps_rejected),
+    ] {
+        let class: Vec<_> = log
+            .examples
+            .iter()
+            .filter(|e| e.step == 1 && e.label == label)
+            .collect();
+        let mean = |of: &dyn Fn(&ExampleRecord) -> f64| {
+            class.iter().map(|e| of(e)).sum::<f64>() / class.len() as f64
+        };
+        assert!((mean(&|e| 0.1 * (e.logp - e.ref_logp.unwrap())) - reward.unwrap()).abs() < 1e-12);
+        assert!((mean(&|e| e.logp) - logp.unwrap()).abs() < 1e-12);
+    }
+    let margin = first.rewards_chosen.unwrap() - first.rewards_rejected.unwrap();
+    assert_eq!(first.rewards_margins, Some(margin));
 
     let header = Machine::new(plan, data, kto)
         .unwrap()

@@ -347,3 +347,21 @@ fn training_widens_the_margin_of_rewards() {
         assert!(last > first + 0.1, "{first} {last}");
     }
 }
+
+#[test]
+fn steps_of_one_example_meet_another_completion_every_epoch() {
+    let plan = RunPlan {
+        order: Order::File,
+        epochs: 4.0,
+        ..plan(1, 1, 1)
+    };
+    let (log, _) = run(&plan, &singles(20), &loss("kto", &[]));
+    let met = |step: u64| log.mismatches[&(step, 0)][0].1;
+    let repeated = (1..=20)
+        .filter(|&step| (1..4).all(|epoch| met(step) == met(step + 20 * epoch)))
+        .count();
+    assert!(
+        repeated < 5,
+        "{repeated} of 20 prompts always meet the same completion"
+    );
+}
