@@ -3,6 +3,9 @@
 //!
 //! An entry m scores token `targets[m]` by the hidden state of row `rows[m]`. Neighbouring entries of one row (the last
 //! prompt token under shared prefixes) share one pass; sort entries by row to profit.
+//!
+//! A chunk of rows meets the vocabulary block by block: a tile of logits is made, used and forgotten while it is in cache.
+//! The vocabulary is cut into parts, one task each, whose sums are merged in order.
 
 mod backward;
 mod forward;
@@ -13,9 +16,15 @@ pub use forward::forward;
 
 use crate::Error;
 use crate::error::{indices, length};
+use std::ops::Range;
 
 /// A good number of rows at a time for [`forward`] and [`backward_trained`] on a CPU.
-pub const CHUNK: usize = 256;
+///
+/// Every chunk reads the whole output matrix once; working memory is about threads × chunk × (2·D + 256) floats.
+pub const CHUNK: usize = 512;
+
+/// Words of a tile of logits.
+const BLOCK: usize = 256;
 
 /// Sizes common to all passes, checked once: N, D, V, M.
 fn check(
@@ -44,4 +53,64 @@ fn runs(rows: &[u32]) -> Vec<usize> {
         .collect();
     starts.push(rows.len());
     starts
+}
+
+/// Up to `chunk` runs and the hidden states of their rows.
+struct Chunk<'a> {
+    /// First entries of the runs, and the end of the last.
+    starts: &'a [usize],
+    /// (runs, D).
+    hidden: Vec<f32>,
+}
+
+impl<'a> Chunk<'a> {
+    /// All chunks of `starts` (see [`runs`]) in order.
+    fn all(
+        starts: &'a [usize],
+        chunk: usize,
+        rows: &'a [u32],
+        hidden: &'a [f32],
+        d: usize,
+    ) -> impl Iterator<Item = Chunk<'a>> {
+        (0..starts.len() - 1).step_by(chunk).map(move |first| {
+            let starts = &starts[first..(first + chunk + 1).min(starts.len())];
+            let mut gathered = Vec::with_capacity((starts.len() - 1) * d);
+            for &m in &starts[..starts.len() - 1] {
+                gathered.extend_from_slice(&hidden[rows[m] as usize * d..][..d]);
+            }
+            Chunk {
+                starts,
+                hidden: gathered,
+            }
+        })
+    }
+
+    fn len(&self) -> usize {
+        self.starts.len() - 1
+    }
+
+    /// The entries of run `i`.
+    fn entries(&self, i: usize) -> Range<usize> {
+        self.starts[i]..self.starts[i + 1]
+    }
+}
+
+/// The vocabulary cut into parts of whole blocks: twice as many as workers, so that a late one does not hold up the rest.
+fn parts(v: usize) -> Vec<Range<usize>> {
+    let blocks = v.div_ceil(BLOCK);
+    let parts = (2 * rayon::current_num_threads()).min(blocks);
+    (0..parts)
+        .map(|p| {
+            let bound = |p: usize| (blocks * p / parts * BLOCK).min(v);
+            bound(p)..bound(p + 1)
+        })
+        .collect()
+}
+
+/// The blocks of a part.
+fn blocks(part: &Range<usize>) -> impl Iterator<Item = Range<usize>> {
+    let end = part.end;
+    part.clone()
+        .step_by(BLOCK)
+        .map(move |first| first..(first + BLOCK).min(end))
 }

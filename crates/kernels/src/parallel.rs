@@ -55,6 +55,10 @@ unsafe impl<T: Send> Send for Shared<'_, T> {}
 unsafe impl<T: Send> Sync for Shared<'_, T> {}
 
 impl<'a, T> Shared<'a, T> {
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
     pub(crate) fn new(slice: &'a mut [T]) -> Self {
         Shared {
             start: slice.as_mut_ptr(),
@@ -78,5 +82,19 @@ impl<'a, T> Shared<'a, T> {
         );
         // SAFETY: in bounds by the assertion; the borrow behind `self` is exclusive for 'a; disjointness by the caller.
         unsafe { std::slice::from_raw_parts_mut(self.start.add(range.start), range.len()) }
+    }
+
+    /// Element `at`.
+    ///
+    /// # Safety
+    /// As [`Shared::slice`].
+    #[allow(
+        clippy::mut_from_ref,
+        reason = "the point of the type; disjointness is the caller's promise"
+    )]
+    pub(crate) unsafe fn at(&self, at: usize) -> &mut T {
+        // SAFETY: the caller's promise.
+        let element = unsafe { self.slice(at..at + 1) };
+        &mut element[0]
     }
 }

@@ -1,7 +1,10 @@
-use super::{check, runs};
+use super::{BLOCK, Chunk, blocks, check, parts, runs};
 use crate::Error;
 use crate::error::{indices, length};
-use crate::matmul::{linear, linear_dw, linear_dx};
+use crate::exp::exp;
+use crate::matmul::{Mat, MatMut, matmul_here};
+use crate::parallel::{Shared, for_each_unit};
+use crate::simd::{Kernel, dispatch};
 
 /// dhidden (N, D) += dlogps·u from the vectors that [`super::forward`] stored: the backward of a frozen head.
 ///
@@ -22,6 +25,7 @@ pub fn backward_frozen(
     length(op, "dlogps", dlogps.len(), rows.len())?;
     length(op, "dhidden", dhidden.len(), dhidden.len() / d * d)?;
     indices(op, "rows", rows, dhidden.len() / d)?;
+    // A few million additions a pack: not worth a task.
     for ((u, g), &row) in u.chunks_exact(d).zip(dlogps).zip(rows) {
         for (dh, u) in dhidden[row as usize * d..][..d].iter_mut().zip(u) {
             *dh += g * u;
@@ -31,6 +35,8 @@ pub fn backward_frozen(
 }
 
 /// dhidden (N, D) += and dw (V, D) +=, with logits recomputed from hidden (N, D), w (V, D) and the saved lse (M).
+///
+/// Three matrix products a block of the vocabulary. At most `chunk` rows at a time ([`super::CHUNK`]).
 ///
 /// # Errors
 /// A slice of another length; a row or a target outside its table.
@@ -52,35 +58,110 @@ pub fn backward_trained(
     length(op, "dlogps", dlogps.len(), rows.len())?;
     length(op, "dhidden", dhidden.len(), hidden.len())?;
     length(op, "dw", dw.len(), w.len())?;
-    let v = w.len() / d;
     let starts = runs(rows);
-    for first in (0..starts.len() - 1).step_by(chunk) {
-        let runs = &starts[first..(first + chunk + 1).min(starts.len())];
-        let c = runs.len() - 1;
-        let h: Vec<f32> = runs[..c]
-            .iter()
-            .flat_map(|&m| &hidden[rows[m] as usize * d..][..d])
-            .copied()
-            .collect();
-        let mut z = vec![0.0; c * v];
-        linear(&h, w, &mut z, c, d, v, 0.0)?;
-        for (z, run) in z.chunks_exact_mut(v).zip(runs.windows(2)) {
-            let g: f32 = dlogps[run[0]..run[1]].iter().sum();
-            for z in z.iter_mut() {
-                *z = -g * (*z - lse[run[0]]).exp();
-            }
-            for m in run[0]..run[1] {
-                z[targets[m] as usize] += dlogps[m];
-            }
+    for chunk in Chunk::all(&starts, chunk, rows, hidden, d) {
+        let pass = Pass {
+            chunk: &chunk,
+            w,
+            d,
+            lse,
+            targets,
+            dlogps,
+        };
+        let parts = parts(w.len() / d);
+        let size = chunk.len() * d;
+        // (parts, rows, D), added up in order below.
+        let mut sums = vec![0.0; parts.len() * size];
+        {
+            let (dw, sums) = (Shared::new(dw), Shared::new(&mut sums));
+            let units: Vec<usize> = (0..parts.len()).collect();
+            for_each_unit(
+                &units,
+                || vec![0.0; chunk.len() * BLOCK],
+                |tile, &p| {
+                    let words = parts[p].start * d..parts[p].end * d;
+                    // SAFETY: every part has its own words and its own sums.
+                    let (dw, dh) =
+                        unsafe { (dw.slice(words), sums.slice(p * size..(p + 1) * size)) };
+                    for (block, dw) in blocks(&parts[p]).zip(dw.chunks_mut(BLOCK * d)) {
+                        pass.block(block.start, tile, dh, dw)?;
+                    }
+                    Ok(())
+                },
+            )?;
         }
-        let mut dh = vec![0.0; c * d];
-        linear_dx(&z, w, &mut dh, c, d, v, 0.0)?;
-        linear_dw(&z, &h, dw, c, d, v, 1.0)?;
-        for (dh, &m) in dh.chunks_exact(d).zip(runs) {
-            for (out, dh) in dhidden[rows[m] as usize * d..][..d].iter_mut().zip(dh) {
-                *out += dh;
+        for i in 0..chunk.len() {
+            let out = &mut dhidden[rows[chunk.starts[i]] as usize * d..][..d];
+            for sums in sums.chunks_exact(size) {
+                for (out, dh) in out.iter_mut().zip(&sums[i * d..(i + 1) * d]) {
+                    *out += dh;
+                }
             }
         }
     }
     Ok(())
+}
+
+struct Pass<'a> {
+    chunk: &'a Chunk<'a>,
+    w: &'a [f32],
+    d: usize,
+    lse: &'a [f32],
+    targets: &'a [u32],
+    dlogps: &'a [f32],
+}
+
+impl Pass<'_> {
+    /// Adds the part of the words from `first` on, as many as `dw` has rows, to dh (rows, D) and dw (words, D).
+    fn block(
+        &self,
+        first: usize,
+        tile: &mut [f32],
+        dh: &mut [f32],
+        dw: &mut [f32],
+    ) -> Result<(), Error> {
+        let (c, d, n) = (self.chunk.len(), self.d, dw.len() / self.d);
+        let tile = &mut tile[..c * n];
+        let words = Mat::new(&self.w[first * d..(first + n) * d], n, d)?;
+        let hidden = Mat::new(&self.chunk.hidden, c, d)?;
+        matmul_here(MatMut::new(tile, c, n)?, 0.0, 1.0, hidden, words.t())?;
+        dispatch(Gradient {
+            tile,
+            n,
+            first,
+            pass: self,
+        });
+        let dz = Mat::new(tile, c, n)?;
+        matmul_here(MatMut::new(dh, c, d)?, 1.0, 1.0, dz, words)?;
+        matmul_here(MatMut::new(dw, n, d)?, 1.0, 1.0, dz.t(), hidden)
+    }
+}
+
+/// Logits become dz = Σ over the row's entries of dlogp·(δ_target − softmax).
+struct Gradient<'a> {
+    tile: &'a mut [f32], // (rows, n)
+    n: usize,
+    first: usize,
+    pass: &'a Pass<'a>,
+}
+
+impl Kernel for Gradient<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<const FMA: bool>(self) {
+        for (i, z) in self.tile.chunks_exact_mut(self.n).enumerate() {
+            let entries = self.pass.chunk.entries(i);
+            let lse = self.pass.lse[entries.start];
+            let total: f32 = self.pass.dlogps[entries.clone()].iter().sum();
+            for z in z.iter_mut() {
+                *z = -total * exp::<FMA>(*z - lse);
+            }
+            for m in entries {
+                let y = self.pass.targets[m] as usize;
+                if (self.first..self.first + self.n).contains(&y) {
+                    z[y - self.first] += self.pass.dlogps[m];
+                }
+            }
+        }
+    }
 }

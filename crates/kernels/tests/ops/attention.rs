@@ -112,7 +112,8 @@ fn compare(i: &Inputs, layout: &Layout, shape: &Shape) {
     ];
     for ((name, width), (got, want)) in names.iter().zip(widths).zip(got.iter().zip(&want)) {
         let (inside, outside) = got.split_at(layout.rows() * width);
-        close(name, inside, &want[..inside.len()], 1e-5);
+        // With one visible key dS is 0 by cancellation of terms of order one.
+        close_to(name, inside, &want[..inside.len()], 1.0, 1e-5);
         assert!(
             outside.iter().all(|x| x.is_nan()),
             "{name} was written outside the layout"

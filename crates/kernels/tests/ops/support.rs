@@ -46,11 +46,18 @@ pub(crate) fn bits(x: &[f32]) -> Vec<u32> {
     x.iter().map(|x| x.to_bits()).collect()
 }
 
-/// Every element within `tolerance` of the largest expected magnitude (at least 1e-2; inputs are of order one).
+/// Every element within `tolerance` of the largest expected magnitude (at least 1e-2).
 #[track_caller]
 pub(crate) fn close(name: &str, got: &[f32], want: &[f64], tolerance: f64) {
+    close_to(name, got, want, 1e-2, tolerance);
+}
+
+/// Every element within `tolerance` of the largest expected magnitude, at least `floor`: where terms of order `floor`
+/// cancel, their rounding stays.
+#[track_caller]
+pub(crate) fn close_to(name: &str, got: &[f32], want: &[f64], floor: f64, tolerance: f64) {
     assert_eq!(got.len(), want.len(), "{name}");
-    let size = want.iter().fold(1e-2f64, |m, x| m.max(x.abs()));
+    let size = want.iter().fold(floor, |m, x| m.max(x.abs()));
     for (i, (g, w)) in got.iter().zip(want).enumerate() {
         let error = (f64::from(*g) - w).abs() / size;
         assert!(
