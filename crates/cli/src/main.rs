@@ -1,2 +1,89 @@
-//! The halo binary.
-fn main() {}
+//! `halo`: align a language model from one binary.
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::exit,
+    reason = "a program prints"
+)]
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+
+mod commands;
+mod output;
+mod progress;
+
+use commands::{demo, eval, export, generate, losses, train};
+use output::Output;
+
+/// glibc returns every buffer to the kernel: page faults would dominate a training step.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Align language models with KTO, DPO and other human-aware losses.
+#[derive(Parser)]
+#[command(name = "halo", version, after_help = EXAMPLES, max_term_width = 110)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// Say nothing but errors and results
+    #[arg(long, short, global = true, help_heading = "Output")]
+    quiet: bool,
+    /// Write JSON lines instead of text
+    #[arg(long, global = true, help_heading = "Output")]
+    json: bool,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Watch a small model become aligned from binary feedback: no network, no files, a minute or two
+    Demo(demo::Args),
+    /// Train a model on feedback or preferences
+    Train(Box<train::Args>),
+    /// Write completions of prompts
+    Generate(generate::Args),
+    /// Measure how often a model's answers are desirable, or how often they beat another model's
+    Eval(eval::Args),
+    /// List the losses, or explain one
+    Losses(losses::Args),
+    /// Merge an adapter into its base, or convert weights
+    Export(export::Args),
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  halo demo
+  halo train --model Qwen2.5-0.5B --data feedback.jsonl --out run      # KTO; {\"prompt\", \"completion\", \"label\"} a line
+  halo train --model Qwen2.5-0.5B --data pairs.jsonl --loss dpo --lora 16 --lr 1e-4 --out run
+  halo train --resume --out run
+  halo generate --model run --prompt 'The capital of France is'
+  halo losses kto
+
+Exit codes: 0 done, 1 a fault of halo, 2 a wrong argument, 3 wrong data, 4 a wrong model folder, 5 a file that cannot be
+read or written, 6 a run that cannot go on as asked (changed configuration, stale cache, diverged).";
+
+fn main() -> ExitCode {
+    // The matches tell which flags were given: those override a configuration file.
+    let matches = Cli::command().get_matches();
+    let cli = match Cli::from_arg_matches(&matches) {
+        Ok(cli) => cli,
+        Err(error) => error.exit(),
+    };
+    let output = Output::new(cli.quiet, cli.json);
+    let outcome = match cli.command {
+        Command::Demo(args) => demo::run(&args, &output),
+        Command::Train(args) => train::run(&args, matches.subcommand_matches("train"), &output),
+        Command::Generate(args) => generate::run(&args, &output),
+        Command::Eval(args) => eval::run(&args, &output),
+        Command::Losses(args) => losses::run(&args, &output),
+        Command::Export(args) => export::run(&args, &output),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            output.error(&error);
+            ExitCode::from(output::exit_code(&error))
+        }
+    }
+}

@@ -6,6 +6,7 @@ mod checkpoint;
 pub mod config;
 pub mod data;
 pub mod error;
+pub mod eval;
 pub mod generate;
 pub mod models;
 mod optimizer;

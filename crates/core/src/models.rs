@@ -29,7 +29,7 @@ pub use cache::Cache;
 pub use config::DecoderConfig;
 pub use decoder::{Decoder, Tape};
 pub use load::{Loaded, Training, load};
-pub use save::{SaveDtype, save_adapter, save_model};
+pub use save::{SaveDtype, export, save_adapter, save_model};
 
 /// The families: a `model_type` and its mapping from `config.json`. One word adds a family.
 type Family = (&'static str, fn(&Value) -> Result<DecoderConfig>);

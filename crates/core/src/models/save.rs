@@ -12,9 +12,10 @@ use serde_json::Value;
 use super::adapter::{LoraConfig, peft_names};
 use super::decoder::Decoder;
 use super::linear::Linear;
+use super::load::Loaded;
 use super::peft;
 use crate::storage::{self, values};
-use crate::{Error, Result, atomic};
+use crate::{Error, Result, atomic, run_folder};
 
 /// The dtype of saved weights.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -217,4 +218,20 @@ impl View for Stored<'_> {
     fn data_len(&self) -> usize {
         self.tensor.elem_count() * self.dtype().bitsize() / 8
     }
+}
+
+/// Writes a folder with the whole model, adapters merged, and its tokenizer's files: what `transformers` loads.
+///
+/// # Errors
+/// A folder that exists already, or what the operating system says.
+pub fn export(model: &Loaded, folder: &Path, dtype: SaveDtype) -> Result<()> {
+    if folder.exists() {
+        return Err(
+            Error::parameter(format!("{} exists already", folder.display())).with_argument("out"),
+        );
+    }
+    atomic::folder(folder, |folder| {
+        save_model(&model.decoder, &model.config_json, folder, dtype)?;
+        run_folder::copy_tokenizer(&model.base, folder)
+    })
 }
