@@ -217,3 +217,95 @@ impl<const N: usize> Mul<Dual<N>> for f64 {
         other * self
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A function of one variable, by its name in failures.
+    type Named = (&'static str, fn(Dual<1>) -> Dual<1>, &'static [f64]);
+
+    const FUNCTIONS: &[Named] = &[
+        ("exp", Dual::exp, &[-30.0, -1.0, 0.0, 2.5]),
+        ("exp_m1", Dual::exp_m1, &[-3.0, -1e-3, 0.0, 1e-3, 2.0]),
+        ("ln", Dual::ln, &[0.1, 1.0, 7.0]),
+        ("ln_1p", Dual::ln_1p, &[-0.5, 0.0, 1e-3, 4.0]),
+        ("powf", |x| x.powf(0.88), &[0.1, 1.0, 12.0]),
+        ("square", Dual::square, &[-3.0, 0.0, 2.0]),
+        ("sigmoid", Dual::sigmoid, &[-20.0, -1.0, 0.0, 1.0, 20.0]),
+        (
+            "log_sigmoid",
+            Dual::log_sigmoid,
+            &[-20.0, -1.0, 0.0, 1.0, 20.0],
+        ),
+        (
+            "log1mexp",
+            Dual::log1mexp,
+            &[-0.1, -core::f64::consts::LN_2, -1.0, -9.0],
+        ),
+        ("relu", Dual::relu, &[-2.0, 2.0]),
+        ("neg", |x| -x, &[1.5]),
+        ("sum", |x| x + x.square() + 2.0, &[1.5]),
+        ("difference", |x| 1.0 - x.square() - x - 2.0, &[1.5]),
+        ("product", |x| 3.0 * x.exp() * x * 0.5, &[-1.5, 0.0, 1.5]),
+        (
+            "quotient",
+            |x| x.exp() / (x.square() + 1.0) / 2.0,
+            &[-1.5, 0.0, 1.5],
+        ),
+    ];
+
+    #[test]
+    fn derivatives_are_finite_differences() {
+        let h = 1e-5;
+        for (name, f, places) in FUNCTIONS {
+            for &x in *places {
+                let at = |x| f(Dual::variable(x, 0));
+                let slope = at(x).gradient[0];
+                let difference = (at(x + h).value - at(x - h).value) / (2.0 * h);
+                // h² of the third derivative, and rounding of the value over h
+                let tolerance = 1e-8 * (1.0 + slope.abs() + at(x).value.abs());
+                assert!(
+                    (slope - difference).abs() < tolerance,
+                    "{name} at {x}: {slope}, difference {difference}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn every_variable_has_its_own_derivative() {
+        let (x, y) = (Dual::<2>::variable(3.0, 0), Dual::<2>::variable(5.0, 1));
+        assert_eq!((x * y).gradient, [5.0, 3.0]);
+        assert_eq!((x - y).gradient, [1.0, -1.0]);
+        assert_eq!((x / y).gradient, [0.2, -3.0 / 25.0]);
+        assert_eq!(Dual::<2>::constant(7.0).gradient, [0.0, 0.0]);
+        assert_eq!(Dual::<2>::variable(7.0, 2), Dual::constant(7.0));
+    }
+
+    #[test]
+    fn stable_forms_are_finite_far_out() {
+        for x in [-1e308, -1e4, -745.0, 745.0, 1e4, 1e308] {
+            for dual in [
+                Dual::<1>::variable(x, 0).sigmoid(),
+                Dual::variable(x, 0).log_sigmoid(),
+            ] {
+                assert!(
+                    dual.value.is_finite() && dual.gradient[0].is_finite(),
+                    "{x}: {dual:?}"
+                );
+            }
+        }
+        assert_eq!(log_sigmoid(-1e4), -1e4);
+        assert_eq!(sigmoid(-1e4), 0.0);
+        assert_eq!(sigmoid(1e4), 1.0);
+    }
+
+    #[test]
+    fn log1mexp_keeps_its_digits_at_both_ends() {
+        // ln(1 - e^-x) at x = 1e-20 is ln(x - x²/2 + …) = -20 ln 10
+        assert!((log1mexp(-1e-20) + 20.0 * core::f64::consts::LN_10).abs() < 1e-13);
+        // and at x = 50 it is -e^-50, which 1 - e^-50 cannot hold
+        assert!((log1mexp(-50.0) / -libm::exp(-50.0) - 1.0).abs() < 1e-15);
+    }
+}

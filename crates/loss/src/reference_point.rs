@@ -89,6 +89,7 @@ impl Point {
 
 pub(crate) struct Definition {
     name: &'static str,
+    meaning: &'static str,
     source: Source,
     accumulate: fn(&mut Sums, Measure, &Row),
     finish: fn(&Sums) -> Point,
@@ -153,6 +154,11 @@ impl Estimator {
     /// Its name.
     pub fn name(&self) -> &'static str {
         self.definition.name
+    }
+
+    /// What it estimates, in a phrase.
+    pub fn meaning(&self) -> &'static str {
+        self.definition.meaning
     }
 
     /// Which rows it reads.

@@ -60,29 +60,29 @@ pub struct Bounds {
     pub learnt: Option<f64>,
     /// Given up below this; `None`: never.
     pub given_up: Option<f64>,
-    /// The steepest |dL/dlogp| of a row.
-    pub max_slope: f64,
+    /// The steepest |dL/dlogp| of a row, before normalisation, nats⁻¹; `None` where a loss has no one number.
+    pub max_slope: Option<f64>,
 }
 
 impl Bounds {
-    /// A loss of constant slope.
+    /// A loss that never lets go.
     pub(crate) fn never() -> Bounds {
         Bounds {
             axis: Axis::None,
             learnt: None,
             given_up: None,
-            max_slope: 1.0,
+            max_slope: None,
         }
     }
 
-    /// A loss −v(β·x) of the axis x.
+    /// A loss c − v(β·x) of the axis x.
     pub(crate) fn of(axis: Axis, value: Value, beta: f64, tolerance: f64) -> Bounds {
         let (learnt, given_up) = value.bounds(tolerance);
         Bounds {
             axis,
             learnt: learnt.map(|u| u / beta),
             given_up: given_up.map(|u| u / beta),
-            max_slope: beta * value.max_slope(),
+            max_slope: Some(beta * value.max_slope()),
         }
     }
 

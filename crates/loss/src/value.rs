@@ -142,3 +142,123 @@ fn power(x: f64, alpha: f64) -> (f64, f64) {
         (libm::pow(x, alpha), alpha * libm::pow(x, alpha - 1.0))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const POWER: Value = Value::KahnemanTversky {
+        alpha: 0.88,
+        loss_aversion: 2.25,
+    };
+    const ALL: [Value; 4] = [Value::Logistic, Value::LogSigmoid, Value::Identity, POWER];
+
+    #[test]
+    fn power_values_are_the_handbooks() {
+        assert!((POWER.at(10.0).0 - 7.58577575).abs() < 5e-9);
+        assert!((POWER.at(-10.0).0 + 17.0679954).abs() < 5e-8);
+    }
+
+    #[test]
+    fn shortfall_is_what_is_missing_to_the_supremum() {
+        for value in ALL {
+            let c = if value == Value::LogSigmoid { 0.0 } else { 1.0 };
+            for u in [-30.0, -2.0, -1e-3, -1e-4, 0.0, 1e-4, 1e-3, 2.0, 30.0] {
+                let (v, slope) = value.at(u);
+                let shortfall = value.shortfall(Dual::<1>::variable(u, 0));
+                // logistic rounds 1 - v here, not there
+                assert!(
+                    (shortfall.value - (c - v)).abs() <= 2.3e-16 * (1.0 + v.abs()),
+                    "{value:?} at {u}"
+                );
+                assert_eq!(shortfall.gradient[0], -slope, "{value:?} at {u}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_value_function_never_decreases() {
+        for value in ALL {
+            let mut last = f64::NEG_INFINITY;
+            for step in -4000..=4000 {
+                let v = value.at(f64::from(step) * 2.5e-4).0;
+                assert!(v > last, "{value:?} at {step}");
+                last = v;
+            }
+        }
+    }
+
+    #[test]
+    fn the_chord_meets_the_curve_and_0() {
+        let near = |a: f64, b: f64| (a - b).abs() < 1e-15;
+        for side in [1.0, -1.0] {
+            let (inside, outside) = (
+                POWER.at(side * CHORD * (1.0 - 1e-12)),
+                POWER.at(side * CHORD),
+            );
+            assert!(
+                near(inside.0, outside.0) || (inside.0 - outside.0).abs() < 1e-11 * outside.0.abs()
+            );
+            assert!(POWER.at(side * 1e-300).0.abs() < 1e-298);
+        }
+        assert_eq!(POWER.at(0.0).0, 0.0);
+        assert!(
+            POWER.clips(0.0) && POWER.clips(-9.9e-4) && !POWER.clips(CHORD) && !POWER.clips(-CHORD)
+        );
+        assert!(!Value::Logistic.clips(0.0));
+    }
+
+    #[test]
+    fn bounds_are_where_the_slope_is_the_tolerance() {
+        for value in ALL {
+            for tolerance in [0.01, 0.05, 0.1, 0.4] {
+                let (learnt, given_up) = value.bounds(tolerance);
+                for (bound, side) in [(learnt, 1.0), (given_up, -1.0)] {
+                    let Some(bound) = bound else { continue };
+                    let steepest = match value {
+                        Value::KahnemanTversky { .. } => value.at(side * CHORD / 2.0).1,
+                        _ => value.max_slope(),
+                    };
+                    assert!(bound * side > 0.0);
+                    let ratio = value.at(bound).1 / steepest;
+                    assert!(
+                        (ratio / tolerance - 1.0).abs() < 1e-9,
+                        "{value:?}: {ratio} at the bound of {tolerance}"
+                    );
+                }
+            }
+        }
+        assert_eq!(
+            Value::LogSigmoid.bounds(0.01).1,
+            None,
+            "the concave value gives nothing up"
+        );
+        assert_eq!(Value::Identity.bounds(0.01), (None, None));
+    }
+
+    #[test]
+    fn a_flat_side_is_given_up_at_once() {
+        let flat = Value::KahnemanTversky {
+            alpha: 0.88,
+            loss_aversion: 0.0,
+        };
+        assert_eq!(flat.bounds(0.01).1, Some(0.0));
+        let linear = Value::KahnemanTversky {
+            alpha: 1.0,
+            loss_aversion: 2.25,
+        };
+        assert_eq!(linear.bounds(0.01), (None, None));
+    }
+
+    #[test]
+    fn no_slope_exceeds_the_largest() {
+        for value in ALL {
+            for step in -500..=500 {
+                assert!(
+                    value.at(f64::from(step) * 1e-4).1 <= value.max_slope() * (1.0 + 1e-15),
+                    "{value:?}"
+                );
+            }
+        }
+    }
+}

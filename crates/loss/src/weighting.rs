@@ -69,3 +69,50 @@ pub fn from_counts(n_desirable: u64, n_undesirable: u64, target: f64) -> Result<
 pub fn balance(weights: Weights, n_desirable: u64, n_undesirable: u64) -> f64 {
     (weights.desirable * n_desirable as f64) / (weights.undesirable * n_undesirable as f64)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::string::ToString;
+
+    #[test]
+    fn derived_weights_reach_the_target() {
+        for (n_d, n_u) in [(1, 1), (1, 9), (9, 1), (17, 19), (1000, 3), (3, 1000)] {
+            for target in [1.0, 1.25, 4.0 / 3.0, 1.5] {
+                let weights = from_counts(n_d, n_u, target).unwrap();
+                assert!(
+                    (balance(weights, n_d, n_u) / target - 1.0).abs() < 1e-15,
+                    "{n_d}:{n_u} at {target}"
+                );
+                assert!(weights.desirable == 1.0 || weights.undesirable == 1.0);
+            }
+        }
+    }
+
+    #[test]
+    fn an_empty_class_is_explained() {
+        let error = from_counts(0, 12, 1.0).unwrap_err();
+        assert!(error.is_data());
+        assert_eq!(
+            error.to_string(),
+            "no desirable rows beside 12 undesirable ones: class weights cannot be derived from the ratio; add \
+             desirable rows or set the weights yourself"
+        );
+        assert!(
+            from_counts(12, 0, 1.0)
+                .unwrap_err()
+                .to_string()
+                .starts_with("no undesirable rows beside 12 desirable")
+        );
+        assert!(from_counts(0, 0, 1.0).unwrap_err().is_data());
+    }
+
+    #[test]
+    fn a_target_outside_the_papers_range_is_refused_with_the_range() {
+        for target in [0.99, 1.51, f64::NAN, f64::INFINITY, -1.0] {
+            let error = from_counts(1, 1, target).unwrap_err();
+            assert!(error.is_parameter());
+            assert!(error.to_string().ends_with("is outside 1..=1.5"), "{error}");
+        }
+    }
+}

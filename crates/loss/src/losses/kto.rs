@@ -113,19 +113,17 @@ pub(super) fn build(params: &Params) -> Result<Built, Error> {
 }
 
 /// Without a reference model there is no log-ratio to estimate, and the clamp at 0 would always fire:
-/// the default then means the unclamped mean of ln π over mismatched rows.
+/// `mismatch` then means the unclamped mean of ln π over the same rows.
 fn estimator(name: &str, uniform: bool) -> Result<Estimator, Error> {
-    let refuse = |policy: &str, instead: &str| {
-        let message = format!(
-            "reference_point = {name} does not go with reference_policy = {policy}; use {instead}"
-        );
+    let refuse = |why: &str| {
+        let message = format!("reference_point = {name} does not go with reference_policy = {why}");
         Err(Error::parameter("reference_point", message))
     };
     match (uniform, name) {
         (true, "mismatch") => Estimator::new("uniform"),
-        (true, "zero" | "uniform") => Estimator::new(name),
-        (true, _) => refuse("uniform", "mismatch or zero"),
-        (false, "uniform") => refuse("model", "mismatch, batch_mean or zero"),
+        (true, "uniform" | "zero") => Estimator::new(name),
+        (true, _) => refuse("uniform, which allows mismatch, uniform or zero"),
+        (false, "uniform") => refuse("model: it is the mean of ln pi, not of a log-ratio"),
         (false, _) => Estimator::new(name),
     }
 }
@@ -184,13 +182,12 @@ impl Formula<1> for Kto {
 
     fn bounds(&self, tolerance: f64) -> Bounds {
         let bounds = Bounds::of(Axis::Gain, self.value, self.beta, tolerance);
-        let heavier = if self.desirable_weight > self.undesirable_weight {
-            self.desirable_weight
-        } else {
-            self.undesirable_weight
+        let heavier = match self.desirable_weight > self.undesirable_weight {
+            true => self.desirable_weight,
+            false => self.undesirable_weight,
         };
         Bounds {
-            max_slope: bounds.max_slope * heavier,
+            max_slope: bounds.max_slope.map(|slope| slope * heavier),
             ..bounds
         }
     }

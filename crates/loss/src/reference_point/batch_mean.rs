@@ -7,6 +7,7 @@ use super::{Definition, Point, Source, mean, observe};
 
 pub(super) const ESTIMATOR: Definition = Definition {
     name: "batch_mean",
+    meaning: "max(0, mean log-ratio of the rows themselves): no extra forward passes",
     source: Source::Matched,
     accumulate: |sums, measure, row| observe(sums, measure.log_ratio(row)),
     finish: |sums| Point::at_least_zero(mean(sums)),

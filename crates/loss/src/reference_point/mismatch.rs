@@ -8,6 +8,7 @@ use super::{Definition, Point, Source, mean, observe};
 
 pub(super) const ESTIMATOR: Definition = Definition {
     name: "mismatch",
+    meaning: "max(0, mean log-ratio of completions under other prompts): an estimate of KL(pi || pi_ref)",
     source: Source::Mismatched,
     accumulate: |sums, measure, row| observe(sums, measure.log_ratio(row)),
     finish: |sums| Point::at_least_zero(mean(sums)),

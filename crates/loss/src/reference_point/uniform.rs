@@ -7,6 +7,7 @@ use super::{Definition, Point, Source, mean, observe};
 
 pub(super) const ESTIMATOR: Definition = Definition {
     name: "uniform",
+    meaning: "mean ln pi of completions under other prompts, unclamped",
     source: Source::Mismatched,
     accumulate: |sums, measure, row| observe(sums, measure.logp(row)),
     finish: |sums| Point::unclamped(mean(sums)),

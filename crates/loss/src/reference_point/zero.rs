@@ -4,6 +4,7 @@ use super::{Definition, Point, Source};
 
 pub(super) const ESTIMATOR: Definition = Definition {
     name: "zero",
+    meaning: "no reference point",
     source: Source::None,
     accumulate: |_, _, _| {},
     finish: |_| Point::default(),
