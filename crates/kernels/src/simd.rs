@@ -1,6 +1,8 @@
 //! One source, several instruction sets: the loops of this crate are plain Rust that LLVM vectorises; here they are
 //! compiled once per instruction set and chosen at run time.
 
+use crate::exp::exp;
+
 /// A loop nest to be compiled for every instruction set. `run` must be `#[inline(always)]`, and so must be what it calls.
 pub(crate) trait Kernel {
     type Output;
@@ -75,18 +77,20 @@ pub(crate) fn dot<const FMA: bool>(a: &[f32], b: &[f32]) -> f32 {
     fold(acc, |a, b| a + b)
 }
 
-/// Σ x in a fixed order.
+/// x ← exp(x − max), and Σ of the results in a fixed order.
 #[inline(always)]
-pub(crate) fn sum(x: &[f32]) -> f32 {
+pub(crate) fn softmax_sum<const FMA: bool>(x: &mut [f32], max: f32) -> f32 {
     let mut acc = [0.0f32; LANES];
-    let (chunks, rest) = x.as_chunks::<LANES>();
+    let (chunks, rest) = x.as_chunks_mut::<LANES>();
     for x in chunks {
         for l in 0..LANES {
+            x[l] = exp::<FMA>(x[l] - max);
             acc[l] += x[l];
         }
     }
     for (acc, x) in acc.iter_mut().zip(rest) {
-        *acc += x;
+        *x = exp::<FMA>(*x - max);
+        *acc += *x;
     }
     fold(acc, |a, b| a + b)
 }

@@ -1,11 +1,11 @@
 use super::plan::{Plan, Unit};
-use super::tile::{KEYS, Mask, Queries, gather, head_of, keys};
+use super::tile::{KEYS, Mask, Queries, gather, head_of, keys, stride};
 use super::{Layout, Shape, at_least};
 use crate::Error;
 use crate::exp::exp;
 use crate::matmul::{Mat, MatMut, matmul_here};
 use crate::parallel::{Shared, for_each_unit};
-use crate::simd::{Kernel, dispatch, dot};
+use crate::simd::{Kernel, LANES, dispatch, dot};
 
 /// dq (N, H, E), dk and dv (N, K, E), written for the layout's rows, from what [`super::forward`] read and gave and the
 /// gradient of its output.
@@ -155,8 +155,9 @@ impl Scratch {
 
         for part in keys(layout, tile) {
             let n = part.rows.len();
-            let scores = &mut self.scores[..rows * n];
-            let dp = &mut self.dp[..rows * n];
+            let stride = stride(n);
+            let scores = &mut self.scores[..rows * stride];
+            let dp = &mut self.dp[..rows * stride];
             let key = head_of(input.k, &part.rows, unit.head, shape)?;
             let value = head_of(input.v, &part.rows, unit.head, shape)?;
             let (q, d_o) = (Mat::new(q, rows, e)?, Mat::new(d_o, rows, e)?);
@@ -165,16 +166,32 @@ impl Scratch {
                 local[part.segment] + part.rows.start - layout.segments[part.segment].rows.start;
             let own = first * e..(first + n) * e;
 
-            matmul_here(MatMut::new(scores, rows, n)?, 0.0, scale, q, key.t())?;
-            matmul_here(MatMut::new(dp, rows, n)?, 0.0, 1.0, d_o, value.t())?;
+            matmul_here(
+                MatMut::strided(scores, rows, n, stride, 1)?,
+                0.0,
+                scale,
+                q,
+                key.t(),
+            )?;
+            matmul_here(
+                MatMut::strided(dp, rows, n, stride, 1)?,
+                0.0,
+                1.0,
+                d_o,
+                value.t(),
+            )?;
             dispatch(Gradient {
                 mask: Mask::new(layout, tile, &part, shape),
                 scores,
                 dp,
+                stride,
                 lse,
                 delta,
             });
-            let (p, ds) = (Mat::new(scores, rows, n)?, Mat::new(dp, rows, n)?);
+            let (p, ds) = (
+                Mat::strided(scores, rows, n, stride, 1)?,
+                Mat::strided(dp, rows, n, stride, 1)?,
+            );
             let dv = MatMut::new(&mut dv[own.clone()], n, e)?;
             let dk = MatMut::new(&mut dk[own], n, e)?;
             matmul_here(dv, 1.0, 1.0, p.t(), d_o)?;
@@ -210,8 +227,9 @@ impl Kernel for Delta<'_> {
 /// Scores become probabilities, dP becomes dS = P ∘ (dP − delta); both 0 where masked.
 struct Gradient<'a> {
     mask: Mask,
-    scores: &'a mut [f32], // (rows, keys)
-    dp: &'a mut [f32],     // (rows, keys)
+    scores: &'a mut [f32], // (rows, stride)
+    dp: &'a mut [f32],     // (rows, stride)
+    stride: usize,
     lse: &'a [f32],
     delta: &'a [f32],
 }
@@ -220,21 +238,20 @@ impl Kernel for Gradient<'_> {
     type Output = ();
     #[inline(always)]
     fn run<const FMA: bool>(self) {
-        let n = self.mask.keys;
         let rows = self
             .scores
-            .chunks_exact_mut(n)
-            .zip(self.dp.chunks_exact_mut(n));
+            .chunks_exact_mut(self.stride)
+            .zip(self.dp.chunks_exact_mut(self.stride));
         for (row, (scores, dp)) in rows.enumerate() {
-            let visible = self.mask.visible(row);
-            for masked in [0..visible.start, visible.end..n] {
-                scores[masked.clone()].fill(0.0);
-                dp[masked].fill(0.0);
-            }
+            self.mask.hide(row, scores);
             let (lse, delta) = (self.lse[row], self.delta[row]);
-            for (s, dp) in scores[visible.clone()].iter_mut().zip(&mut dp[visible]) {
-                *s = exp::<FMA>(*s - lse);
-                *dp = *s * (*dp - delta);
+            let (scores, _) = scores.as_chunks_mut::<LANES>();
+            let (dp, _) = dp.as_chunks_mut::<LANES>();
+            for (s, dp) in scores.iter_mut().zip(dp) {
+                for l in 0..LANES {
+                    s[l] = exp::<FMA>(s[l] - lse);
+                    dp[l] = s[l] * (dp[l] - delta);
+                }
             }
         }
     }

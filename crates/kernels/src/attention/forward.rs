@@ -1,10 +1,10 @@
-use super::tile::{KEYS, Mask, Queries, cost, gather, head_of, keys, queries, tokens};
+use super::tile::{KEYS, Mask, Queries, cost, gather, head_of, keys, queries, stride, tokens};
 use super::{Layout, Shape, at_least};
 use crate::Error;
 use crate::exp::exp;
 use crate::matmul::{Mat, MatMut, matmul_here};
 use crate::parallel::{Shared, for_each_unit};
-use crate::simd::{Kernel, dispatch, max, sum};
+use crate::simd::{Kernel, dispatch, max, softmax_sum};
 use std::cmp::Reverse;
 
 /// o (N, H, E) and lse (N, H), the log-sum-exp of the scaled scores, from q (N, H, E), k and v (N, K, E).
@@ -103,11 +103,12 @@ impl Scratch {
         sum.fill(0.0);
         for part in keys(layout, tile) {
             let n = part.rows.len();
-            let scores = &mut self.scores[..rows * n];
+            let stride = stride(n);
+            let scores = &mut self.scores[..rows * stride];
             let key = head_of(k, &part.rows, head, shape)?;
             let value = head_of(v, &part.rows, head, shape)?;
             matmul_here(
-                MatMut::new(scores, rows, n)?,
+                MatMut::strided(scores, rows, n, stride, 1)?,
                 0.0,
                 shape.scale,
                 Mat::new(q, rows, e)?,
@@ -116,6 +117,7 @@ impl Scratch {
             dispatch(Softmax {
                 mask: Mask::new(layout, tile, &part, shape),
                 scores,
+                stride,
                 acc,
                 max,
                 sum,
@@ -125,7 +127,7 @@ impl Scratch {
                 MatMut::new(acc, rows, e)?,
                 1.0,
                 1.0,
-                Mat::new(scores, rows, n)?,
+                Mat::strided(scores, rows, n, stride, 1)?,
                 value,
             )?;
         }
@@ -141,8 +143,9 @@ impl Scratch {
 /// One key tile of the online softmax: scores become exp(score − max), and what was accumulated is brought to the new max.
 struct Softmax<'a> {
     mask: Mask,
-    scores: &'a mut [f32], // (rows, keys)
-    acc: &'a mut [f32],    // (rows, E)
+    scores: &'a mut [f32], // (rows, stride)
+    stride: usize,
+    acc: &'a mut [f32], // (rows, E)
     max: &'a mut [f32],
     sum: &'a mut [f32],
     e: usize,
@@ -152,21 +155,14 @@ impl Kernel for Softmax<'_> {
     type Output = ();
     #[inline(always)]
     fn run<const FMA: bool>(self) {
-        let rows = self.scores.chunks_exact_mut(self.mask.keys);
-        for (row, scores) in rows.enumerate() {
-            let visible = self.mask.visible(row);
-            scores[..visible.start].fill(0.0);
-            scores[visible.end..].fill(0.0);
-            if visible.is_empty() {
+        for (row, scores) in self.scores.chunks_exact_mut(self.stride).enumerate() {
+            if !self.mask.hide(row, scores) {
+                scores.fill(0.0);
                 continue;
             }
-            let scores = &mut scores[visible];
             let old = self.max[row];
             let new = old.max(max(scores));
-            for s in scores.iter_mut() {
-                *s = exp::<FMA>(*s - new);
-            }
-            let tile = sum(scores);
+            let tile = softmax_sum::<FMA>(scores, new);
             if new > old {
                 let factor = exp::<FMA>(old - new);
                 self.max[row] = new;

@@ -6,13 +6,19 @@
 use super::{Layout, Shape};
 use crate::Error;
 use crate::matmul::Mat;
+use crate::simd::LANES;
 use std::ops::Range;
 
 /// Rows of a query tile, about.
 const ROWS: usize = 192;
 
-/// Keys of a key tile.
-pub(super) const KEYS: usize = 128;
+/// Keys of a key tile; a multiple of [`LANES`].
+pub(super) const KEYS: usize = 256;
+
+/// Length of a row of `keys` scores in memory: whole lanes, so that loops over a row have no rest.
+pub(super) fn stride(keys: usize) -> usize {
+    keys.next_multiple_of(LANES)
+}
 
 /// Some tokens of one segment.
 #[derive(Clone, Debug)]
@@ -111,6 +117,15 @@ impl Mask {
             .saturating_sub(self.key)
             .min(to);
         from..to
+    }
+
+    /// Writes −∞ over the scores that tile row `row` does not see, the padding of the row included. False if it sees none.
+    #[inline(always)]
+    pub(super) fn hide(&self, row: usize, scores: &mut [f32]) -> bool {
+        let visible = self.visible(row);
+        scores[..visible.start].fill(f32::NEG_INFINITY);
+        scores[visible.end..].fill(f32::NEG_INFINITY);
+        !visible.is_empty()
     }
 }
 

@@ -4,7 +4,7 @@ use crate::error::length;
 use crate::exp::exp;
 use crate::matmul::{Mat, MatMut, matmul_here};
 use crate::parallel::{Shared, for_each_unit};
-use crate::simd::{Kernel, dispatch, max, sum};
+use crate::simd::{Kernel, dispatch, max, softmax_sum};
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -141,9 +141,7 @@ impl Kernel for Softmax<'_> {
         for (row, z) in self.tile.chunks_exact_mut(self.n).enumerate() {
             let old = self.max[row];
             let new = old.max(max(z));
-            for z in z.iter_mut() {
-                *z = exp::<FMA>(*z - new);
-            }
+            let tile = softmax_sum::<FMA>(z, new);
             if new > old {
                 let factor = exp::<FMA>(old - new);
                 self.max[row] = new;
@@ -152,7 +150,7 @@ impl Kernel for Softmax<'_> {
                     *x *= factor;
                 }
             }
-            self.sum[row] += f64::from(sum(z));
+            self.sum[row] += f64::from(tile);
         }
     }
 }
