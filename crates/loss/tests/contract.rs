@@ -1,4 +1,10 @@
 //! What every loss of the registry promises. A new loss is tested here without a line from its author.
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail the test")]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "no result of the library"
+)]
 
 #[path = "support/plans.rs"]
 mod plans;

@@ -1,4 +1,5 @@
 //! What a person reads when a name, a parameter or the data is wrong.
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail the test")]
 
 use halo_loss::{
     Error, Estimator, Label, Loss, Normalizer, Params, Point, Row, evaluate, saturation,

@@ -1,4 +1,10 @@
 //! The golden files of `testdata/golden`: numbers that an independent formula made, and that anyone may read.
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail the test")]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "no result of the library"
+)]
 
 use std::fs;
 use std::path::PathBuf;

@@ -1,5 +1,6 @@
 //! The registry and its parameters in and out of JSON (feature `serde`).
 #![cfg(feature = "serde")]
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail the test")]
 
 use halo_loss::{
     Evaluation, Label, Loss, Normalizer, Params, Point, Row, Zone, evaluate, registry,
