@@ -155,11 +155,7 @@ fn no_other_file_names_a_loss() {
     for entry in fs::read_dir(crates).unwrap() {
         rust_files(&entry.unwrap().path().join("src"), &mut sources);
     }
-    assert!(
-        sources
-            .iter()
-            .any(|path| path.ends_with("loss/src/losses.rs"))
-    );
+    assert!(sources.iter().any(|path| path.ends_with("src/losses.rs")));
     let mut named = Vec::new();
     for path in sources
         .iter()
