@@ -27,8 +27,8 @@ pub(super) static SPEC: Spec = Spec {
     arxiv: "",
     when_to_use: "Before any preference loss, on answers worth imitating, so that policy and reference know the \
                   format. All rows are imitated, whatever their label.",
-    implementations: "TRL: the token mean over the step's tokens, also prompt tokens unless completion_only_loss. \
-                      HALOs divides by the micro-batch's tokens; here it is the optimiser step's.",
+    implementations: "TRL: the token mean over the optimiser step; on prompt-completion data, completion tokens only, as \
+                      here. HALOs divides by the micro-batch's tokens.",
 };
 
 pub(super) fn build(params: &Params) -> Result<Built, Error> {
