@@ -3,7 +3,8 @@
 
 use crate::exp::exp;
 
-/// A loop nest to be compiled for every instruction set. `run` must be `#[inline(always)]`, and so must be what it calls.
+/// A loop nest to be compiled for every instruction set. `run` must be `#[inline(always)]`, and so must be what it calls:
+/// a closure handed to a function that is not inlined (`collect`) is compiled without the instruction set.
 pub(crate) trait Kernel {
     type Output;
     /// `FMA`: a fused multiply-add is one instruction here (elsewhere it would be a library call).

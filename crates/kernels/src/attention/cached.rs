@@ -1,8 +1,7 @@
 use super::Shape;
 use crate::Error;
 use crate::error::length;
-use crate::exp::exp;
-use crate::simd::{Kernel, dispatch, dot, mul_add};
+use crate::simd::{Kernel, dispatch, dot, max, mul_add, softmax_sum};
 use rayon::prelude::*;
 
 /// The keys and values of one sequence so far, the newest token's included: two slices (len, K, E).
@@ -39,56 +38,64 @@ pub fn cached(
         length(op, "k", cache.k.len(), rows * shape.kv_width())?;
         length(op, "v", cache.v.len(), cache.k.len())?;
     }
-    let (e, group) = (shape.head_dim, shape.group());
-    o.par_chunks_mut(e).enumerate().for_each(|(i, o)| {
-        let cache = caches[i / shape.heads];
-        let rows = cache.k.len() / shape.kv_width();
-        let first = window.map_or(0, |w| rows.saturating_sub(w));
-        dispatch(Head {
-            q: &q[i * e..(i + 1) * e],
-            cache,
-            rows: first..rows,
-            stride: shape.kv_width(),
-            offset: i % shape.heads / group * e,
-            scale: shape.scale,
-            o,
+    let width = shape.group() * shape.head_dim;
+    o.par_chunks_mut(width)
+        .zip(q.par_chunks(width))
+        .enumerate()
+        .for_each(|(i, (o, q))| {
+            let cache = caches[i / shape.kv_heads];
+            let rows = cache.k.len() / shape.kv_width();
+            let first = window.map_or(0, |w| rows.saturating_sub(w));
+            let offset = i % shape.kv_heads * shape.head_dim;
+            dispatch(Group {
+                q,
+                k: &cache.k[first * shape.kv_width() + offset..],
+                v: &cache.v[first * shape.kv_width() + offset..],
+                rows: rows - first,
+                shape: *shape,
+                o,
+            });
         });
-    });
     Ok(())
 }
 
-/// One query head of one sequence.
-struct Head<'a> {
-    q: &'a [f32],
-    cache: Cache<'a>,
-    rows: std::ops::Range<usize>,
-    stride: usize,
-    offset: usize,
-    scale: f32,
-    o: &'a mut [f32],
+/// The query heads of one sequence that read one key/value head.
+struct Group<'a> {
+    q: &'a [f32], // (G, E)
+    k: &'a [f32], // from the first visible row and this head on
+    v: &'a [f32],
+    rows: usize,
+    shape: Shape,
+    o: &'a mut [f32], // (G, E)
 }
 
-impl Kernel for Head<'_> {
+impl Kernel for Group<'_> {
     type Output = ();
     #[inline(always)]
     fn run<const FMA: bool>(self) {
-        let e = self.q.len();
-        let at = |row: usize| row * self.stride + self.offset;
-        let mut p: Vec<f32> = self
-            .rows
-            .clone()
-            .map(|row| dot::<FMA>(self.q, &self.cache.k[at(row)..][..e]) * self.scale)
-            .collect();
-        let max = p.iter().fold(f32::NEG_INFINITY, |m, &x| m.max(x));
-        for p in &mut p {
-            *p = exp::<FMA>(*p - max);
+        let (e, stride) = (self.shape.head_dim, self.shape.kv_width());
+        let mut scores = vec![0.0; self.shape.group() * self.rows]; // (G, rows)
+        // Every key and every value is read once for the whole group.
+        for row in 0..self.rows {
+            let key = &self.k[row * stride..][..e];
+            for (g, q) in self.q.chunks_exact(e).enumerate() {
+                scores[g * self.rows + row] = dot::<FMA>(q, key) * self.shape.scale;
+            }
         }
-        let sum: f32 = p.iter().sum();
+        for scores in scores.chunks_exact_mut(self.rows) {
+            let inverse = 1.0 / softmax_sum::<FMA>(scores, max(scores));
+            for p in scores {
+                *p *= inverse;
+            }
+        }
         self.o.fill(0.0);
-        for (row, p) in self.rows.zip(&p) {
-            let p = p / sum;
-            for (o, v) in self.o.iter_mut().zip(&self.cache.v[at(row)..][..e]) {
-                *o = mul_add::<FMA>(p, *v, *o);
+        for row in 0..self.rows {
+            let value = &self.v[row * stride..][..e];
+            for (g, o) in self.o.chunks_exact_mut(e).enumerate() {
+                let p = scores[g * self.rows + row];
+                for (o, v) in o.iter_mut().zip(value) {
+                    *o = mul_add::<FMA>(p, *v, *o);
+                }
             }
         }
     }
