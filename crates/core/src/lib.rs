@@ -8,6 +8,8 @@ pub mod data;
 pub mod error;
 pub mod eval;
 pub mod generate;
+#[cfg(feature = "hub")]
+pub mod hub;
 pub mod models;
 mod optimizer;
 mod records;
