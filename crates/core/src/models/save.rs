@@ -6,7 +6,7 @@ use std::path::Path;
 
 use candle_core::Tensor;
 use half::bf16;
-use safetensors::{Dtype, View};
+use safetensors::{Dtype, SafeTensorError, View};
 use serde_json::Value;
 
 use super::adapter::{LoraConfig, peft_names};
@@ -82,9 +82,12 @@ pub(crate) fn write_tensors(
         .map(|(name, tensor)| (name, Stored { tensor, dtype }));
     // transformers refuses files without this word.
     let metadata = [("format".to_string(), "pt".to_string())].into();
-    let bytes = safetensors::serialize(views, Some(metadata))
-        .map_err(|e| Error::internal(format!("safetensors: {e}")))?;
-    atomic::write(path, |file| file.write_all(&bytes))
+    atomic::write_path(path, |partial| {
+        safetensors::serialize_to_file(views, Some(metadata), partial).map_err(|e| match e {
+            SafeTensorError::IoError(e) => e,
+            other => std::io::Error::other(other),
+        })
+    })
 }
 
 pub(crate) fn write_json(path: &Path, json: &Value) -> Result<()> {
@@ -206,13 +209,18 @@ impl View for Stored<'_> {
         let Ok(values) = values(self.tensor) else {
             return Cow::Borrowed(&[]);
         };
-        Cow::Owned(match self.dtype {
-            SaveDtype::F32 => values.iter().flat_map(|v| v.to_le_bytes()).collect(),
-            SaveDtype::Bf16 => values
+        let mut bytes = Vec::with_capacity(self.data_len());
+        match self.dtype {
+            SaveDtype::F32 => values
                 .iter()
-                .flat_map(|v| bf16::from_f32(*v).to_le_bytes())
-                .collect(),
-        })
+                .for_each(|v| bytes.extend_from_slice(&v.to_le_bytes())),
+            SaveDtype::Bf16 => {
+                values
+                    .iter()
+                    .for_each(|v| bytes.extend_from_slice(&bf16::from_f32(*v).to_le_bytes()));
+            }
+        }
+        Cow::Owned(bytes)
     }
 
     fn data_len(&self) -> usize {
