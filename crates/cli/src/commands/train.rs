@@ -6,7 +6,7 @@ use std::time::Instant;
 use clap::ArgMatches;
 use clap::parser::ValueSource;
 use halo_core::config::TrainConfig;
-use halo_core::session::Session;
+use halo_core::session::{Session, Step};
 use halo_core::{Error, RUN_CONFIG, Result};
 use toml::{Table, Value};
 
@@ -72,8 +72,8 @@ pub(crate) fn run(args: &Args, matches: Option<&ArgMatches>, output: &Output) ->
     Ok(())
 }
 
-/// Runs a session to its end, showing progress.
-pub(crate) fn train(session: &mut Session, output: &Output) -> Result<()> {
+/// Runs a session to its end, showing progress: what each step did.
+pub(crate) fn train(session: &mut Session, output: &Output) -> Result<Vec<Step>> {
     let (done, total) = (session.completed_steps(), session.total_steps());
     if session.config().precompute_ref_log_probs {
         let mut progress = Progress::new(output, "reference", done, total);
@@ -81,11 +81,13 @@ pub(crate) fn train(session: &mut Session, output: &Output) -> Result<()> {
         progress.finish();
     }
     let mut progress = Progress::new(output, "training", done, total);
+    let mut steps = Vec::new();
     while let Some(step) = session.step()? {
         progress.step(&step);
+        steps.push(step);
     }
     progress.finish();
-    Ok(())
+    Ok(steps)
 }
 
 /// The run's settings: a file's (with --resume, the run's own), overridden by the flags that were given.
