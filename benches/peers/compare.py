@@ -65,6 +65,7 @@ def compare(shape, options):
     batch = inputs.SHAPES[shape][2]
     tokens = sum(len(row["completion_ids"]) for row in timed_rows)
     job = dict(
+        halo=str(options.halo),
         model=str(model),
         batch=batch,
         steps=options.warmup + options.steps,
@@ -138,11 +139,12 @@ def parity(mine, theirs):
 def show(result):
     print(f"\n{result['shape']}, batch {result['batch']}, {result['timed_steps']} timed steps, "
           f"{result['completion_tokens']} completion tokens")  # fmt: skip
-    print(f"{'':18}{'tokens/s':>10}{'p10…p90':>16}{'with reference':>16}{'peak GiB':>10}")
+    print(f"{'':18}{'tokens/s':>10}{'p10…p90':>16}{'with reference':>16}{'peak GiB':>10}{'CPU s':>8}")
     for name, row in result["contenders"].items():
         rate, slow = row["tokens_per_second"], row["tokens_per_second_with_reference"]
         spread = f"{rate['p10']:.1f}…{rate['p90']:.1f}"
-        print(f"{name:18}{rate['median']:10.1f}{spread:>16}{slow['median']:16.1f}{row['peak_bytes']['median'] / 2**30:10.2f}")
+        print(f"{name:18}{rate['median']:10.1f}{spread:>16}{slow['median']:16.1f}"
+              f"{row['peak_bytes']['median'] / 2**30:10.2f}{row['cpu_seconds']['median']:8.0f}")  # fmt: skip
     for peer, row in result["ratios"].items():
         rate, slow, memory = row["tokens_per_second"], row["tokens_per_second_with_reference"], row["peak_memory"]
         same = f"; same loss to {row['loss']:.1e}, kl to {row['kl']:.1e}" if "loss" in row else ""
@@ -154,15 +156,18 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--shape", action="append", choices=inputs.SHAPES, help="default: all")
     parser.add_argument("--contenders", default="halo,trl-tuned,trl-default",
-                        help="halo, halo-default, trl-tuned, trl-default, trl-tuned-bf16, trl-default-bf16; the ratios are those of the first")
+                        help="in README.md's table; the ratios are those of the first")  # fmt: skip
     parser.add_argument("--warmup", type=int, default=3, help="steps before the clock starts")
     parser.add_argument("--steps", type=int, default=16, help="timed steps")
     parser.add_argument("--repeats", type=int, default=1, help="each runs every contender twice, there and back")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--halo", type=pathlib.Path, default=ROOT / "target" / "release" / "halo", help="the binary")
     parser.add_argument("--folder", type=pathlib.Path, default=ROOT / "target" / "peers", help="for model and data")
     parser.add_argument("--json", type=pathlib.Path, help="also write all numbers here")
     options = parser.parse_args()
     options.contenders = options.contenders.split(",")
+    if not options.halo.exists() and any(name.startswith("halo") for name in options.contenders):
+        parser.error(f"{options.halo} is not there: build it with `cargo build --release`, or name it with --halo")
     ceiling = subprocess.run(
         [sys.executable, "-c", CEILING.format(threads=options.threads)], capture_output=True, text=True, check=True
     )

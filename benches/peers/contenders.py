@@ -9,11 +9,10 @@ import tempfile
 import time
 
 HERE = pathlib.Path(__file__).resolve().parent
-HALO = HERE.parent.parent / "target" / "release" / "halo"
 
 
 def run(name, job):
-    """`job`: model, data, batch, steps, threads, learning_rate, weight_decay."""
+    """`job`: halo (the binary), model, data, batch, steps, threads, learning_rate, weight_decay."""
     with tempfile.TemporaryDirectory() as scratch:
         scratch = pathlib.Path(scratch)
         if name.startswith("halo"):
@@ -33,7 +32,7 @@ def run(name, job):
 def halo_command(name, job, output):
     """`halo` computes the reference's log-probabilities before training, as the tuned peer does; `halo-default` in each step."""
     command = [
-        str(HALO), "train", "--model", job["model"], "--data", job["data"], "--loss", "kto",
+        job["halo"], "train", "--model", job["model"], "--data", job["data"], "--loss", "kto",
         "--set", "beta=0.1", "--batch-size", str(job["batch"]), "--steps", str(job["steps"]),
         "--lr", str(job["learning_rate"]), "--schedule", "constant", "--warmup", "0",
         "--weight-decay", str(job["weight_decay"]), "--max-grad-norm", "1.0", "--max-length", "1000000",
