@@ -55,15 +55,32 @@ fn products_of_any_shape_and_stride_match_the_definition() {
 #[test]
 fn a_linear_layer_and_its_gradients_match_the_definition() {
     let mut rng = Rng(2);
-    for _ in 0..20 {
-        let (n, i, o) = (1 + rng.below(200), 1 + rng.below(90), 1 + rng.below(90));
-        let (x, w, dy) = (
-            rng.vec(n * i, 1.0),
-            rng.vec(o * i, 1.0),
-            rng.vec(n * o, 1.0),
-        );
-        let (mut y, mut dx, mut dw) = (poison(n * o), rng.vec(n * i, 1.0), rng.vec(o * i, 1.0));
-        let (mut want_y, mut want_dx, mut want_dw) = (vec![0.0; n * o], wide(&dx), wide(&dw));
+    let mut shapes: Vec<(usize, usize, usize)> = (0..20)
+        .map(|_| (1 + rng.below(200), 1 + rng.below(90), 1 + rng.below(90)))
+        .collect();
+    // Tiles: one row, few rows, rows 2 KiB apart, several chunks of rows, edges of every kind.
+    shapes.extend([
+        (1, 700, 900),
+        (3, 512, 401),
+        (16, 512, 70),
+        (17, 512, 100),
+        (40, 1024, 65),
+        (600, 130, 70),
+        (1100, 20, 64),
+        (2500, 16, 20),
+    ]);
+    for (n, i, o) in shapes {
+        let (x, w) = (rng.vec(n * i, 1.0), rng.vec(o * i, 1.0));
+        let (dy, beta) = (rng.vec(n * o, 1.0), [0.0, 0.5][rng.below(2)]);
+        let y0 = rng.vec(n * o, 1.0);
+        let mut y = if beta == 0.0 {
+            poison(n * o)
+        } else {
+            y0.clone()
+        };
+        let (mut dx, mut dw) = (rng.vec(n * i, 1.0), rng.vec(o * i, 1.0));
+        let mut want_y: Vec<f64> = y0.iter().map(|y| f64::from(*y * beta)).collect();
+        let (mut want_dx, mut want_dw) = (wide(&dx), wide(&dw));
         for r in 0..n {
             for c in 0..o {
                 let g = f64::from(dy[r * o + c]);
@@ -74,12 +91,36 @@ fn a_linear_layer_and_its_gradients_match_the_definition() {
                 }
             }
         }
-        linear(&x, &w, &mut y, n, i, o, 0.0).unwrap();
+        linear(&x, &w, &mut y, n, i, o, beta).unwrap();
         linear_dx(&dy, &w, &mut dx, n, i, o, 1.0).unwrap();
         linear_dw(&dy, &x, &mut dw, n, i, o, 0.5).unwrap();
         close("y", &y, &want_y, 1e-5);
         close("dx", &dx, &want_dx, 1e-5);
         close("dw", &dw, &want_dw, 1e-5);
+    }
+}
+
+#[test]
+fn a_product_is_the_same_on_every_run_of_a_pool() {
+    let mut rng = Rng(24);
+    let (n, i, o) = (700, 128, 192);
+    let (x, w, dy) = (
+        rng.vec(n * i, 1.0),
+        rng.vec(o * i, 1.0),
+        rng.vec(n * o, 1.0),
+    );
+    for pool in [1, 2, 3] {
+        let run = || {
+            let (mut y, mut dx, mut dw) = (poison(n * o), poison(n * i), vec![0.0; o * i]);
+            linear(&x, &w, &mut y, n, i, o, 0.0).unwrap();
+            linear_dx(&dy, &w, &mut dx, n, i, o, 0.0).unwrap();
+            linear_dw(&dy, &x, &mut dw, n, i, o, 1.0).unwrap();
+            [bits(&y), bits(&dx), bits(&dw)]
+        };
+        let first = threads(pool, run);
+        for _ in 0..5 {
+            assert!(threads(pool, run) == first);
+        }
     }
 }
 
