@@ -11,6 +11,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 mod commands;
+mod hub;
 mod output;
 mod progress;
 
@@ -54,8 +55,8 @@ enum Command {
 const EXAMPLES: &str = "\
 Examples:
   halo demo
-  halo train --model Qwen2.5-0.5B --data feedback.jsonl --out run      # KTO; {\"prompt\", \"completion\", \"label\"} a line
-  halo train --model Qwen2.5-0.5B --data pairs.jsonl --loss dpo --lora 16 --lr 1e-4 --out run
+  halo train --model Qwen/Qwen2.5-0.5B --data feedback.jsonl --out run      # KTO; {\"prompt\", \"completion\", \"label\"} a line
+  halo train --model Qwen/Qwen2.5-0.5B --data pairs.jsonl --loss dpo --lora 16 --lr 1e-4 --out run
   halo train --resume --out run
   halo generate --model run --prompt 'The capital of France is'
   halo losses kto

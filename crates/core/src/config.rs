@@ -15,7 +15,7 @@ use crate::{Error, Result};
 #[cfg_attr(feature = "cli", derive(clap::Args))]
 #[serde(deny_unknown_fields, default)]
 pub struct TrainConfig {
-    /// Model to train: a Hugging Face folder, or a PEFT adapter folder
+    /// Model to train: a Hugging Face folder, a PEFT adapter folder, or ORG/NAME on the hub
     #[cfg_attr(
         feature = "cli",
         arg(

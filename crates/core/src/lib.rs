@@ -10,6 +10,9 @@ pub mod eval;
 pub mod generate;
 #[cfg(feature = "hub")]
 pub mod hub;
+#[cfg(not(feature = "hub"))]
+#[path = "hub/absent.rs"]
+mod hub;
 pub mod models;
 mod optimizer;
 mod records;

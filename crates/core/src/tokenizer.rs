@@ -107,6 +107,20 @@ impl Tokenizer {
         Ok(encoding.get_ids()[..added.len() - behind].to_vec())
     }
 
+    /// The tokens of a text that goes on from another one: without the space that SentencePiece puts before a text's first word.
+    ///
+    /// # Errors
+    /// A text that the tokenizer cannot represent.
+    pub fn encode_continuation(&self, text: &str) -> Result<Vec<u32>> {
+        // A line end before the text takes that space, and joins with hardly anything.
+        let start = self.encode("\n")?;
+        let mut tokens = self.encode(&format!("\n{text}"))?;
+        match tokens.starts_with(&start) {
+            true => Ok(tokens.split_off(start.len())),
+            false => self.encode(text),
+        }
+    }
+
     /// The text of tokens; special tokens such as `</s>` are left out unless `keep_special`.
     ///
     /// # Errors

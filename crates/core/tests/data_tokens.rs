@@ -179,6 +179,11 @@ fn an_exact_prompt_has_the_tokens_that_it_has_alone() {
                 tokenizer.encode_start(prompt).unwrap(),
                 "{line}"
             );
+            // The sequence says what the line says, wherever the border is: no space comes in between.
+            let tokens = [record.prompt.as_slice(), &record.completion].concat();
+            let text = tokenizer.decode(&tokens, false).unwrap();
+            let whole = format!("{prompt}{}", line["completion"].as_str().unwrap());
+            assert_eq!(text, spoken(&tokenizer, &whole), "{line}");
             assert_eq!(record.completion.last(), Some(&eos), "{line}");
             assert_eq!(
                 record
@@ -314,4 +319,10 @@ fn pairs_serve_an_unpaired_loss_in_turn() {
         ),
         ("d", " f")
     );
+}
+
+/// A text as the tokenizer gives it back in one piece: normalised, without special tokens.
+fn spoken(tokenizer: &Tokenizer, text: &str) -> String {
+    let tokens = tokenizer.encode_start(text).unwrap();
+    tokenizer.decode(&tokens, false).unwrap()
 }

@@ -96,7 +96,7 @@ pub(crate) fn answers(
     sampling: &Sampling,
     output: &Output,
 ) -> Result<Vec<Item>> {
-    let (model, tokenizer) = open(folder)?;
+    let (model, tokenizer) = open(folder, output)?;
     let prompts: Vec<Prompt> = load_prompts(prompts, &tokenizer)?;
     let completions = complete(&model, &tokenizer, &prompts, sampling, output)?;
     prompts

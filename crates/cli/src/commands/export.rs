@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use halo_core::models::{SaveDtype, Training, export, load};
 use halo_core::{Error, Result};
 
+use crate::hub;
 use crate::output::Output;
 
 /// Merge an adapter into its base, or convert weights
@@ -32,7 +33,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<()> {
             );
         }
     };
-    let model = load(&args.model, &Training::Frozen, 0)?;
+    let model = load(&hub::folder(&args.model, output)?, &Training::Frozen, 0)?;
     export(&model, &args.out, dtype)?;
     output.note(format_args!("written: {}", args.out.display()));
     Ok(())

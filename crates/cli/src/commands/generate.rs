@@ -11,6 +11,7 @@ use halo_core::tokenizer::Tokenizer;
 use halo_core::{Error, Result};
 use serde_json::json;
 
+use crate::hub;
 use crate::output::Output;
 use crate::progress::Progress;
 
@@ -45,7 +46,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<()> {
     if args.samples == 0 {
         return Err(Error::parameter("samples = 0; allowed: 1 or more").with_argument("samples"));
     }
-    let (model, tokenizer) = open(&args.model)?;
+    let (model, tokenizer) = open(&args.model, output)?;
     let prompts = match (&args.prompt, &args.prompts) {
         (Some(text), _) => vec![Prompt::text(&tokenizer, "prompt", text)?],
         (None, Some(file)) => load_prompts(file, &tokenizer)?,
@@ -86,8 +87,8 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<()> {
 }
 
 /// A model for generation, with its tokenizer.
-pub(crate) fn open(folder: &std::path::Path) -> Result<(Loaded, Tokenizer)> {
-    let model = load(folder, &Training::Frozen, 0)?;
+pub(crate) fn open(folder: &std::path::Path, output: &Output) -> Result<(Loaded, Tokenizer)> {
+    let model = load(&hub::folder(folder, output)?, &Training::Frozen, 0)?;
     let tokenizer = Tokenizer::load(&model.base)?;
     Ok((model, tokenizer))
 }

@@ -10,6 +10,7 @@ use halo_core::session::{Session, Step};
 use halo_core::{Error, RUN_CONFIG, Result};
 use toml::{Table, Value};
 
+use crate::hub;
 use crate::output::Output;
 use crate::progress::Progress;
 
@@ -38,7 +39,7 @@ Data is JSON Lines, plain or .gz, in TRL's shapes:
 Prompts and completions may be lists of {\"role\", \"content\"} messages: the model's chat template renders them.
 
 The same settings as a TOML file, for --config; every run writes its own as run.toml:
-  model = \"Qwen2.5-0.5B\"
+  model = \"Qwen/Qwen2.5-0.5B\"
   data = [\"feedback.jsonl\"]
   loss = \"kto\"
   learning_rate = 5e-6
@@ -51,7 +52,12 @@ The run's folder then holds the trained model (or adapter) as Hugging Face write
 and checkpoints.";
 
 pub(crate) fn run(args: &Args, matches: Option<&ArgMatches>, output: &Output) -> Result<()> {
-    let config = settings(args, matches)?;
+    let mut config = settings(args, matches)?;
+    config.model = hub::folder(&config.model, output)?;
+    config.reference = match &config.reference {
+        Some(reference) => Some(hub::folder(reference, output)?),
+        None => None,
+    };
     let started = Instant::now();
     let mut session = Session::open(config, args.resume)?;
     output.note(session.report());

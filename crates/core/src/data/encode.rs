@@ -223,7 +223,7 @@ impl Encoder<'_> {
             }
             match whole.text.strip_prefix(&prompt.text) {
                 Some(completion) if self.boundary == Boundary::Exact => {
-                    let apart = tokenizer.encode(completion)?;
+                    let apart = tokenizer.encode_continuation(completion)?;
                     whole.tokens = [prompt.tokens.as_slice(), &apart].concat();
                     if let Some(eos) = eos.filter(|eos| whole.tokens.last() != Some(eos)) {
                         whole.tokens.push(eos);

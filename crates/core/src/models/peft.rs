@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use super::adapter::LoraConfig;
+use crate::hub;
 use crate::weights::Weights;
 use crate::{Error, Result};
 
@@ -85,6 +86,7 @@ pub(super) fn read(folder: &Path) -> Result<Option<Stored>> {
         .ok_or_else(|| wrong("base_model_name_or_path is missing".into()))?;
     let base = [folder.join(base), PathBuf::from(base)]
         .into_iter()
+        .chain(hub::cached_model(base))
         .find(|candidate| candidate.join("config.json").is_file())
         .ok_or_else(|| wrong(format!("the base model \"{base}\" is not a folder here")))?;
     let weights = Weights::from_files([folder.join(WEIGHTS)])?;
@@ -103,10 +105,12 @@ pub(super) fn read(folder: &Path) -> Result<Option<Stored>> {
 
 /// `adapter_config.json` as PEFT reads it.
 pub(crate) fn config_json(lora: &LoraConfig, base: &Path) -> Value {
+    // A model from a hub keeps its name: a path into this machine's cache would help nobody else.
+    let base = hub::name_of(base).unwrap_or_else(|| base.display().to_string());
     json!({
         "peft_type": "LORA",
         "task_type": "CAUSAL_LM",
-        "base_model_name_or_path": base.display().to_string(),
+        "base_model_name_or_path": base,
         "r": lora.rank,
         "lora_alpha": lora.alpha,
         "lora_dropout": 0.0,
