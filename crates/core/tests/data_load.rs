@@ -731,3 +731,34 @@ fn a_folder_without_a_tokenizer_says_so() {
         "{error}"
     );
 }
+
+#[test]
+fn every_line_of_the_guide_is_read() {
+    let guide = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/data.md");
+    let guide = std::fs::read_to_string(guide).unwrap();
+    let blocks: Vec<&str> = guide
+        .split("```jsonl\n")
+        .skip(1)
+        .map(|rest| rest.split("```").next().unwrap())
+        .collect();
+    let shapes = [
+        DataShape::Unpaired,
+        DataShape::Unpaired,
+        DataShape::Paired,
+        DataShape::Any,
+    ];
+    for (number, (block, shape)) in blocks.iter().zip(shapes).enumerate() {
+        let path = file(&format!("guide-{number}.jsonl"), block);
+        let loaded = load(&path, &DataOptions::new(shape)).unwrap();
+        assert_eq!(loaded.report.kept, block.lines().count());
+    }
+    for line in blocks[4].lines() {
+        let options = DataOptions {
+            allow_one_class: true,
+            ..unpaired()
+        };
+        assert!(data::load(&[file("guide-ids.jsonl", line)], None, &options).is_ok());
+    }
+    let prompts = data::load_prompts(file("guide-prompts.jsonl", blocks[5]), &tokenizer()).unwrap();
+    assert_eq!((prompts.len(), blocks.len()), (2, 6));
+}
