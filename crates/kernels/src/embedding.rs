@@ -5,7 +5,7 @@ use crate::error::{indices, length};
 use crate::parallel::Shared;
 use rayon::prelude::*;
 
-/// out (N, d) = table[ids]; table (V, d).
+/// out (N, d) = the rows `ids` of the table; table (V, d).
 ///
 /// # Errors
 /// A slice of another length; an id outside the table.
@@ -23,7 +23,7 @@ pub fn forward(ids: &[u32], table: &[f32], out: &mut [f32], d: usize) -> Result<
     Ok(())
 }
 
-/// dtable[ids] += dout; dout (N, d), dtable (V, d). A token's rows are added in the order in which they stand.
+/// Rows `ids` of dtable += dout; dout (N, d), dtable (V, d). A token's rows are added in the order in which they stand.
 ///
 /// # Errors
 /// A slice of another length; an id outside the table.

@@ -22,25 +22,40 @@ pub(crate) fn dispatch<K: Kernel>(kernel: K) -> K::Output {
     fn avx2<K: Kernel>(kernel: K) -> K::Output {
         kernel.run::<true>()
     }
-    if has_avx512() {
+    match level() {
         // SAFETY: the processor has every feature that `avx512` enables.
-        unsafe { avx512(kernel) }
-    } else if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+        Level::Avx512 => unsafe { avx512(kernel) },
         // SAFETY: the processor has every feature that `avx2` enables.
-        unsafe { avx2(kernel) }
-    } else {
-        kernel.run::<false>()
+        Level::Avx2 => unsafe { avx2(kernel) },
+        Level::Portable => kernel.run::<false>(),
     }
 }
 
 #[cfg(target_arch = "x86_64")]
-pub(crate) fn has_avx512() -> bool {
-    is_x86_feature_detected!("avx512f")
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
+enum Level {
+    Portable,
+    Avx2,
+    Avx512,
+}
+
+#[cfg(target_arch = "x86_64")]
+fn level() -> Level {
+    let best = if !(is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")) {
+        Level::Portable
+    } else if is_x86_feature_detected!("avx512f")
         && is_x86_feature_detected!("avx512bw")
         && is_x86_feature_detected!("avx512dq")
         && is_x86_feature_detected!("avx512vl")
-        && is_x86_feature_detected!("avx2")
-        && is_x86_feature_detected!("fma")
+    {
+        Level::Avx512
+    } else {
+        Level::Avx2
+    };
+    #[cfg(test)]
+    return tests::capped(best);
+    #[cfg(not(test))]
+    best
 }
 
 /// Runs `kernel`; on aarch64 the baseline has fused multiply-add.
@@ -124,4 +139,127 @@ pub(crate) fn fold(mut acc: [f32; LANES], f: impl Fn(f32, f32) -> f32) -> f32 {
         width /= 2;
     }
     acc[0]
+}
+
+#[cfg(all(test, target_arch = "x86_64"))]
+mod tests {
+    use super::Level;
+    use crate::attention::{Cache, Layout, Seg, Shape, backward, cached, forward};
+    use crate::rope::RopeTable;
+    use crate::{head, optim, rms_norm, rope, swiglu};
+    use std::sync::atomic::{AtomicU8, Ordering};
+
+    /// The best level that dispatch may use: 0, 1, 2. Other tests only get slower while it is low.
+    static CAP: AtomicU8 = AtomicU8::new(2);
+
+    pub(super) fn capped(best: Level) -> Level {
+        let cap = [Level::Portable, Level::Avx2, Level::Avx512];
+        let cap = cap[usize::from(CAP.load(Ordering::SeqCst))];
+        if cap < best { cap } else { best }
+    }
+
+    fn values(n: usize, seed: usize) -> Vec<f32> {
+        (0..n)
+            .map(|i| ((i * 37 + seed * 101) % 1009) as f32 / 504.0 - 1.0)
+            .collect()
+    }
+
+    /// Every op that dispatches, once.
+    fn everything() -> Vec<Vec<f32>> {
+        let (n, d) = (70, 48);
+        let (x, w, dy) = (values(n * d, 1), values(d, 2), values(n * d, 3));
+        let mut out = vec![];
+
+        let (mut y, mut rstd) = (vec![0.0; n * d], vec![0.0; n]);
+        rms_norm::forward(&x, &w, 1e-5, &mut y, &mut rstd, n, d).unwrap();
+        let (mut dx, mut dw) = (vec![0.0; n * d], vec![0.0; d]);
+        rms_norm::backward(&x, &w, &rstd, &dy, &mut dx, Some(&mut dw), n, d).unwrap();
+        out.extend([y, rstd, dx, dw]);
+
+        let (mut act, mut dgate, mut dup) = (vec![0.0; n * d], vec![0.0; n * d], vec![0.0; n * d]);
+        swiglu::forward(&x, &dy, &mut act).unwrap();
+        swiglu::backward(&x, &dy, &act, &mut dgate, &mut dup).unwrap();
+        out.extend([act, dgate, dup]);
+
+        let table = RopeTable::new(&[1.0, 0.1, 0.01, 0.001], n);
+        let positions: Vec<u32> = (0..n as u32).collect();
+        let mut turned = x.clone();
+        rope::apply(&mut turned, 6, &positions, &table).unwrap();
+        out.push(turned);
+
+        let shape = Shape {
+            heads: 6,
+            kv_heads: 2,
+            head_dim: 8,
+            scale: 0.35,
+        };
+        let layout = Layout {
+            segments: vec![Seg {
+                rows: 0..n,
+                pos0: 0,
+                kv: vec![0],
+                tree: 0,
+            }],
+            window: Some(33),
+        };
+        let (k, v) = (values(n * 16, 4), values(n * 16, 5));
+        let (mut o, mut lse) = (vec![0.0; n * d], vec![0.0; n * 6]);
+        forward(&x, &k, &v, &mut o, &mut lse, &layout, &shape).unwrap();
+        let (mut dq, mut dk, mut dv) = (vec![0.0; n * d], vec![0.0; n * 16], vec![0.0; n * 16]);
+        backward(
+            &x, &k, &v, &o, &lse, &dy, &mut dq, &mut dk, &mut dv, &layout, &shape,
+        )
+        .unwrap();
+        let mut last = vec![0.0; d];
+        cached(&x[..d], &[Cache { k: &k, v: &v }], &mut last, None, &shape).unwrap();
+        out.extend([o, lse, dq, dk, dv, last]);
+
+        let words = values(300 * d, 6);
+        let (rows, targets) = ([0, 1, 1, 69], [299, 0, 7, 8]);
+        let (mut logps, mut lse, mut u) = (vec![0.0; 4], vec![0.0; 4], vec![0.0; 4 * d]);
+        head::forward(
+            &x,
+            &words,
+            d,
+            &rows,
+            &targets,
+            &mut logps,
+            &mut lse,
+            Some(&mut u),
+            64,
+        )
+        .unwrap();
+        let (mut dh, mut dw) = (vec![0.0; n * d], vec![0.0; 300 * d]);
+        head::backward_trained(
+            &x, &words, d, &lse, &rows, &targets, &[1.0; 4], &mut dh, &mut dw, 64,
+        )
+        .unwrap();
+        out.extend([logps, lse, u, dh, dw]);
+
+        let cfg = optim::AdamW::default();
+        let (mut p, mut m, mut v) = (x.clone(), vec![0.0; n * d], vec![0.0; n * d]);
+        optim::step(&mut p, &dy, &mut m, &mut v, 1, &cfg, true, 0.5).unwrap();
+        out.extend([p, m, v, vec![optim::sum_squares(&x) as f32]]);
+        out
+    }
+
+    #[test]
+    fn every_instruction_set_gives_the_same_values() {
+        let best = everything();
+        for cap in [0, 1] {
+            CAP.store(cap, Ordering::SeqCst);
+            let other = everything();
+            CAP.store(2, Ordering::SeqCst);
+            for (i, (best, other)) in best.iter().zip(&other).enumerate() {
+                let size = best.iter().fold(1.0f32, |m, x| m.max(x.abs()));
+                for (a, b) in best.iter().zip(other) {
+                    // Without fused multiply-add sums round differently.
+                    assert!(
+                        (a - b).abs() <= 2e-5 * size,
+                        "level {cap}, output {i}: {a} {b}"
+                    );
+                }
+            }
+        }
+    }
 }
