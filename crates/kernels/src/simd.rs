@@ -165,26 +165,26 @@ mod tests {
     }
 
     /// Every op that dispatches, once.
-    fn everything() -> Vec<Vec<f32>> {
+    fn everything() -> Result<Vec<Vec<f32>>, crate::Error> {
         let (n, d) = (70, 48);
         let (x, w, dy) = (values(n * d, 1), values(d, 2), values(n * d, 3));
         let mut out = vec![];
 
         let (mut y, mut rstd) = (vec![0.0; n * d], vec![0.0; n]);
-        rms_norm::forward(&x, &w, 1e-5, &mut y, &mut rstd, n, d).unwrap();
+        rms_norm::forward(&x, &w, 1e-5, &mut y, &mut rstd, n, d)?;
         let (mut dx, mut dw) = (vec![0.0; n * d], vec![0.0; d]);
-        rms_norm::backward(&x, &w, &rstd, &dy, &mut dx, Some(&mut dw), n, d).unwrap();
+        rms_norm::backward(&x, &w, &rstd, &dy, &mut dx, Some(&mut dw), n, d)?;
         out.extend([y, rstd, dx, dw]);
 
         let (mut act, mut dgate, mut dup) = (vec![0.0; n * d], vec![0.0; n * d], vec![0.0; n * d]);
-        swiglu::forward(&x, &dy, &mut act).unwrap();
-        swiglu::backward(&x, &dy, &act, &mut dgate, &mut dup).unwrap();
+        swiglu::forward(&x, &dy, &mut act)?;
+        swiglu::backward(&x, &dy, &act, &mut dgate, &mut dup)?;
         out.extend([act, dgate, dup]);
 
         let table = RopeTable::new(&[1.0, 0.1, 0.01, 0.001], n);
         let positions: Vec<u32> = (0..n as u32).collect();
         let mut turned = x.clone();
-        rope::apply(&mut turned, 6, &positions, &table).unwrap();
+        rope::apply(&mut turned, 6, &positions, &table)?;
         out.push(turned);
 
         let shape = Shape {
@@ -204,14 +204,13 @@ mod tests {
         };
         let (k, v) = (values(n * 16, 4), values(n * 16, 5));
         let (mut o, mut lse) = (vec![0.0; n * d], vec![0.0; n * 6]);
-        forward(&x, &k, &v, &mut o, &mut lse, &layout, &shape).unwrap();
+        forward(&x, &k, &v, &mut o, &mut lse, &layout, &shape)?;
         let (mut dq, mut dk, mut dv) = (vec![0.0; n * d], vec![0.0; n * 16], vec![0.0; n * 16]);
         backward(
             &x, &k, &v, &o, &lse, &dy, &mut dq, &mut dk, &mut dv, &layout, &shape,
-        )
-        .unwrap();
+        )?;
         let mut last = vec![0.0; d];
-        cached(&x[..d], &[Cache { k: &k, v: &v }], &mut last, None, &shape).unwrap();
+        cached(&x[..d], &[Cache { k: &k, v: &v }], &mut last, None, &shape)?;
         out.extend([o, lse, dq, dk, dv, last]);
 
         let words = values(300 * d, 6);
@@ -227,28 +226,26 @@ mod tests {
             &mut lse,
             Some(&mut u),
             64,
-        )
-        .unwrap();
+        )?;
         let (mut dh, mut dw) = (vec![0.0; n * d], vec![0.0; 300 * d]);
         head::backward_trained(
             &x, &words, d, &lse, &rows, &targets, &[1.0; 4], &mut dh, &mut dw, 64,
-        )
-        .unwrap();
+        )?;
         out.extend([logps, lse, u, dh, dw]);
 
         let cfg = optim::AdamW::default();
         let (mut p, mut m, mut v) = (x.clone(), vec![0.0; n * d], vec![0.0; n * d]);
-        optim::step(&mut p, &dy, &mut m, &mut v, 1, &cfg, true, 0.5).unwrap();
+        optim::step(&mut p, &dy, &mut m, &mut v, 1, &cfg, true, 0.5)?;
         out.extend([p, m, v, vec![optim::sum_squares(&x) as f32]]);
-        out
+        Ok(out)
     }
 
     #[test]
     fn every_instruction_set_gives_the_same_values() {
-        let best = everything();
+        let best = everything().unwrap();
         for cap in [0, 1] {
             CAP.store(cap, Ordering::SeqCst);
-            let other = everything();
+            let other = everything().unwrap();
             CAP.store(2, Ordering::SeqCst);
             for (i, (best, other)) in best.iter().zip(&other).enumerate() {
                 let size = best.iter().fold(1.0f32, |m, x| m.max(x.abs()));
