@@ -7,6 +7,9 @@ use rayon::prelude::*;
 use std::cmp::Reverse;
 use std::ops::Range;
 
+/// Floats that sums of dk and dv may take where trees are cut: 256 MB. Uncut trees take as much as dk and dv themselves.
+const SUMS: usize = 64 << 20;
+
 /// Query tiles of one tree for one key/value head, with sums of dk and dv of its own.
 pub(super) struct Unit {
     pub(super) tree: usize,
@@ -60,13 +63,15 @@ impl Plan {
             }
         }
         let total: usize = work.iter().flatten().map(|(_, cost)| cost).sum();
-        // Three units a worker keep the pool busy to the end; more would cost memory for sums.
+        // Three units a worker keep the pool busy to the end; every cut costs sums of its own.
         let share = (total * shape.kv_heads / (3 * rayon::current_num_threads())).max(1);
+        let uncut = 2 * layout.rows() * shape.kv_width();
+        let most = (SUMS / uncut.max(1)).max(1);
 
         let mut units: Vec<Unit> = vec![];
         for (tree, tiles) in work.iter().enumerate() {
             for head in 0..shape.kv_heads {
-                for (tiles, cost) in cut(tiles, share) {
+                for (tiles, cost) in cut(tiles, share, most) {
                     let start = units.last().map_or(0, |u| u.sums.end);
                     let sums = start..start + 2 * lengths[tree] * shape.head_dim;
                     units.push(Unit {
@@ -129,10 +134,10 @@ impl Plan {
     }
 }
 
-/// Runs of neighbouring tiles, each costing about `share` or less than one and a half of it.
-fn cut(tiles: &[(Queries, usize)], share: usize) -> Vec<(Vec<Queries>, usize)> {
+/// At most `most` runs of neighbouring tiles, each costing about `share`.
+fn cut(tiles: &[(Queries, usize)], share: usize, most: usize) -> Vec<(Vec<Queries>, usize)> {
     let total: usize = tiles.iter().map(|(_, cost)| cost).sum();
-    let parts = ((total + share / 2) / share).max(1);
+    let parts = ((total + share / 2) / share).clamp(1, most);
     let mut runs = vec![(vec![], 0); parts];
     let mut before = 0;
     for (tile, cost) in tiles {
