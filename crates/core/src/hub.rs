@@ -13,8 +13,12 @@ use serde::Deserialize;
 
 use crate::{Error, Result, atomic};
 
+mod cache;
 mod download;
 
+pub(crate) use cache::{cached_model, name_of};
+
+use cache::cached;
 use download::Client;
 
 /// The files of a model that are fetched, apart from its weights.
@@ -215,25 +219,6 @@ impl Hub {
     }
 }
 
-/// The folder of a model that is in the cache of [`Hub::from_environment`], without a connection: an adapter's base, say.
-pub(crate) fn cached_model(name: &str) -> Option<PathBuf> {
-    let hub = Hub {
-        offline: true,
-        ..Hub::from_environment().ok()?
-    };
-    hub.model(&ModelId::parse(name)?, &mut |_| {}).ok()
-}
-
-/// The name of the model whose snapshot in a cache this folder is: what others know it by.
-pub(crate) fn name_of(folder: &Path) -> Option<String> {
-    let snapshots = folder
-        .parent()
-        .filter(|parent| parent.ends_with("snapshots"))?;
-    let model = snapshots.parent()?.file_name()?.to_str()?;
-    let name = model.strip_prefix("models--")?.replacen("--", "/", 1);
-    ModelId::parse(&name).map(|id| id.name)
-}
-
 impl std::fmt::Debug for Hub {
     // Without the token: errors and logs print this.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -244,17 +229,6 @@ impl std::fmt::Debug for Hub {
             .field("offline", &self.offline)
             .finish()
     }
-}
-
-/// The cached snapshot of a revision, or of a commit, if it has a configuration.
-fn cached(folder: &Path, id: &ModelId) -> Option<PathBuf> {
-    let commit = fs::read_to_string(folder.join("refs").join(&id.revision));
-    let commit = commit.map_or_else(|_| id.revision.clone(), |text| text.trim().to_owned());
-    let snapshot = folder.join("snapshots").join(commit);
-    ["config.json", "adapter_config.json"]
-        .iter()
-        .any(|name| snapshot.join(name).is_file())
-        .then_some(snapshot)
 }
 
 /// The files that training needs.
@@ -294,25 +268,5 @@ fn make_parent(path: &Path) -> Result<()> {
     match path.parent() {
         Some(parent) => fs::create_dir_all(parent).map_err(|e| Error::io(parent, e)),
         None => Ok(()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_cached_snapshot_is_known_by_its_models_name() {
-        let name = |path: &str| name_of(Path::new(path));
-        let path = "/c/hub/models--Qwen--Qwen2.5-0.5B/snapshots/0123abc";
-        assert_eq!(name(path).as_deref(), Some("Qwen/Qwen2.5-0.5B"));
-        for path in [
-            "/c/models/snapshots/x",
-            "models--a--b",
-            "/c/models--a--b/blobs/x",
-            "/c/models--a/snapshots/x",
-        ] {
-            assert_eq!(name(path), None, "{path}");
-        }
     }
 }

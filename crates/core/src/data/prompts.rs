@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
-use super::example::{self, Content};
+use super::example::{Content, field};
 use super::lines::{Lines, Place};
 use crate::tokenizer::{Extras, Message, Tokenizer};
 use crate::{Error, Result};
@@ -102,7 +102,7 @@ pub fn load_prompts(path: impl AsRef<Path>, tokenizer: &Tokenizer) -> Result<Vec
 }
 
 fn from_json(text: &str, id: &str, tokenizer: &Tokenizer) -> Result<Prompt> {
-    let fields: Map<String, Value> = example::object(text).map_err(Error::data)?;
+    let fields: Map<String, Value> = field::object(text).map_err(Error::data)?;
     let id = match fields.get("id") {
         Some(Value::String(id)) => id.clone(),
         Some(Value::Number(id)) => id.to_string(),
@@ -116,7 +116,7 @@ fn from_json(text: &str, id: &str, tokenizer: &Tokenizer) -> Result<Prompt> {
             Prompt::new(&id, text, tokens)?
         }
         Content::Chat(messages) => {
-            let tools = example::tools(fields.get("tools").cloned()).map_err(Error::data)?;
+            let tools = field::tools(fields.get("tools").cloned()).map_err(Error::data)?;
             let extras = Extras {
                 add_generation_prompt: true,
                 tools: tools.as_ref(),
@@ -133,10 +133,10 @@ fn from_json(text: &str, id: &str, tokenizer: &Tokenizer) -> Result<Prompt> {
 
 fn content(fields: &Map<String, Value>) -> Result<Content, String> {
     if let Some(ids) = fields.get("prompt_ids") {
-        return example::tokens("prompt_ids", Some(ids));
+        return field::tokens("prompt_ids", Some(ids));
     }
     if let Some(prompt) = fields.get("prompt") {
-        return example::content("prompt", Some(prompt.clone()));
+        return field::content("prompt", Some(prompt.clone()));
     }
     let Some((name, messages)) = ["messages", "conversations"]
         .iter()
@@ -144,7 +144,7 @@ fn content(fields: &Map<String, Value>) -> Result<Content, String> {
     else {
         return Err("`prompt` is missing".into());
     };
-    let mut messages = example::chat(name, messages)?;
+    let mut messages = field::chat(name, messages)?;
     while messages.len() > 1
         && messages.last().and_then(|last| last.get("role")?.as_str()) == Some("assistant")
     {
