@@ -71,6 +71,9 @@ pub struct TrainConfig {
     /// Longest prompt, in tokens; its end is kept
     #[cfg_attr(feature = "cli", arg(long, value_name = "N", help_heading = "Data"))]
     pub max_prompt_length: Option<usize>,
+    /// Longest completion, in tokens; with max_prompt_length it also bounds a prompt with another example's completion
+    #[cfg_attr(feature = "cli", arg(long, value_name = "N", help_heading = "Data"))]
+    pub max_completion_length: Option<usize>,
     /// Keep one completion per prompt when pairs are taken apart for an unpaired loss
     #[cfg_attr(feature = "cli", arg(long, help_heading = "Data"))]
     pub one_y_per_x: bool,
@@ -188,6 +191,7 @@ impl Default for TrainConfig {
             data: Vec::new(),
             max_length: 1024,
             max_prompt_length: None,
+            max_completion_length: None,
             one_y_per_x: false,
             order: Order::Shuffled,
             loss: halo_loss::registry()[0].name.to_string(),

@@ -313,6 +313,7 @@ fn read_data(config: &TrainConfig, loss: &Loss, model: &Loaded) -> Result<data::
         limits: Limits {
             max_length: Some(config.max_length),
             max_prompt_length: config.max_prompt_length,
+            max_completion_length: config.max_completion_length,
             ..Limits::default()
         },
         one_y_per_x: config.one_y_per_x,
