@@ -1,2 +1,78 @@
-//! The project automation.
-fn main() {}
+//! `cargo xtask`: everything about this project that is automated. One file a task.
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a program prints"
+)]
+
+use std::process::ExitCode;
+
+mod bench;
+mod docs;
+mod house;
+mod package;
+mod peers;
+mod shell;
+mod test;
+
+/// A task: what it is called, what it does, and the function that gets the arguments after its name.
+type Task = (&'static str, &'static str, fn(&[String]) -> shell::Outcome);
+
+const TASKS: &[Task] = &[
+    (
+        "test",
+        "everything that must hold: format, lints, documents, packages, tests",
+        test::run,
+    ),
+    (
+        "docs",
+        "write docs/losses.md and README's table from the registry of losses",
+        docs::write,
+    ),
+    (
+        "house",
+        "the rules that no other tool checks: sizes of files, machine paths",
+        house::run,
+    ),
+    (
+        "package",
+        "pack the libraries as for a registry, build them from the packages",
+        package::run,
+    ),
+    (
+        "bench",
+        "criterion's benchmarks; what follows goes to them, as in `bench -- attention`",
+        bench::run,
+    ),
+    (
+        "peers",
+        "halo beside TRL, with the Python that PEERS_PYTHON names",
+        peers::run,
+    ),
+];
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args().skip(1);
+    let Some(name) = arguments.next() else {
+        println!("cargo xtask TASK\n\n{}", list());
+        return ExitCode::SUCCESS;
+    };
+    let Some((_, _, task)) = TASKS.iter().find(|(known, ..)| *known == name) else {
+        eprintln!("unknown task \"{name}\"; known:\n\n{}", list());
+        return ExitCode::from(2);
+    };
+    match task(&arguments.collect::<Vec<_>>()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            eprintln!("xtask {name}: {problem}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn list() -> String {
+    TASKS
+        .iter()
+        .map(|(name, what, _)| format!("  {name:9}{what}\n"))
+        .collect()
+}
