@@ -11,5 +11,5 @@ pub(crate) fn run(_: &[String]) -> Outcome {
 
 /// Packs them without building: what their manifests say and include.
 pub(crate) fn list() -> Outcome {
-    shell::run(&mut cargo(PACK).arg("--no-verify"))
+    shell::run(cargo(PACK).arg("--no-verify"))
 }

@@ -2,7 +2,6 @@
 #![expect(
     clippy::print_stdout,
     clippy::print_stderr,
-    clippy::exit,
     reason = "a program prints"
 )]
 

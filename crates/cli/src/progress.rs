@@ -52,7 +52,8 @@ impl<'a> Progress<'a> {
         if let Some(bar) = &self.bar {
             bar.set_position(done);
         } else if self.due(done) {
-            self.output.note(format_args!("{what} {done}/{}", self.total));
+            self.output
+                .note(format_args!("{what} {done}/{}", self.total));
         }
     }
 

@@ -1,5 +1,7 @@
 //! Every op against plain differentiable candle: `candle-nn`'s slow paths and autograd, values and gradients.
 
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 use candle_core::{D, Device, Result, Tensor, Var};
 use halo_kernels::{attention, bias, embedding, head, matmul, rms_norm, rope, swiglu};
 

@@ -1,5 +1,7 @@
 //! Against `transformers`: logits, log-probabilities, gradients of every parameter and greedy decoding, for every family.
 
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 

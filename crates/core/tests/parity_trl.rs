@@ -1,5 +1,11 @@
 //! Against TRL 1.16: twenty optimizer steps of KTO and DPO, all weights and adapters, policy and reference unequal from the start.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a panic is how a test fails, and the errors reached are worth reading"
+)]
+
 use std::path::{Path, PathBuf};
 
 use halo_core::config::TrainConfig;

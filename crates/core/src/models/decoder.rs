@@ -64,14 +64,11 @@ impl Decoder {
         let (graded, rest) = pack.scores.split_at(pack.grad_scores as usize);
         let (mut logps, saved) = self.head.score(&x, graded, tape)?;
         logps.extend(self.head.score(&x, rest, false)?.0);
-        let tape = match saved {
-            Some(head) => Some(Tape {
-                view,
-                blocks: kept,
-                head,
-            }),
-            None => None,
-        };
+        let tape = saved.map(|head| Tape {
+            view,
+            blocks: kept,
+            head,
+        });
         Ok((logps, tape))
     }
 
