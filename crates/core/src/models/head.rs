@@ -10,9 +10,6 @@ use crate::Result;
 use crate::bank::Bank;
 use crate::storage::{self, edit, values};
 
-/// A chunk of logits stays near this many bytes, whatever the vocabulary.
-const CHUNK_BYTES: usize = 32 << 20;
-
 /// Final norm and unembedding.
 #[derive(Debug)]
 pub(crate) struct Head {
@@ -45,7 +42,7 @@ impl Head {
         entries: &[Score],
         save: bool,
     ) -> Result<(Vec<f32>, Option<Saved>)> {
-        let (vocabulary, d) = self.weight.tensor.dims2()?;
+        let d = self.weight.tensor.dim(1)?;
         // Entries are sorted by row: equal rows stand together.
         let mut rows: Vec<u32> = entries.iter().map(|entry| entry.row).collect();
         rows.dedup();
@@ -78,7 +75,7 @@ impl Head {
             &mut logps,
             &mut lse,
             u.as_deref_mut(),
-            chunk_rows(vocabulary),
+            head::CHUNK,
         )?;
         let kept = match u {
             Some(u) => Kept::Gradient(u),
@@ -111,7 +108,7 @@ impl Head {
             rstd,
             kept,
         } = saved;
-        let (vocabulary, d) = self.weight.tensor.dims2()?;
+        let d = self.weight.tensor.dim(1)?;
         let mut dh = vec![0f32; rows.len() * d];
         match (kept, self.weight.slot) {
             (Kept::Logsumexp { h, lse }, Some(slot)) => bank.accumulate(slot, |dw| {
@@ -125,7 +122,7 @@ impl Head {
                     dlogps,
                     &mut dh,
                     dw,
-                    chunk_rows(vocabulary),
+                    head::CHUNK,
                 )?)
             })?,
             (Kept::Gradient(u), _) => head::backward_frozen(&u, dlogps, &index, &mut dh, d)?,
@@ -166,8 +163,4 @@ impl Head {
             weight: self.weight.frozen()?,
         })
     }
-}
-
-fn chunk_rows(vocabulary: usize) -> usize {
-    (CHUNK_BYTES / (4 * vocabulary)).clamp(16, 512)
 }
