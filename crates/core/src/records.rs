@@ -1,7 +1,7 @@
 //! A run's line-by-line records: `metrics.jsonl` and `examples.jsonl`, appended step by step, cut back on resume.
 
 use std::fs::{File, OpenOptions};
-use std::io::{BufRead, BufReader, BufWriter, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -12,7 +12,9 @@ use crate::{Error, Result, atomic};
 /// One file of JSON lines that carry a `step`.
 pub(crate) struct Lines {
     path: PathBuf,
-    file: BufWriter<File>,
+    file: File,
+    /// Bytes of whole lines.
+    len: u64,
 }
 
 impl Lines {
@@ -24,30 +26,42 @@ impl Lines {
             if let (true, Some(header)) = (kept.is_empty(), header) {
                 writeln!(file, "{header}")?;
             }
-            kept.iter().try_for_each(|line| writeln!(file, "{line}"))
+            kept.iter().try_for_each(|line| {
+                file.write_all(line)?;
+                file.write_all(b"\n")
+            })
         })?;
         let file = OpenOptions::new().append(true).open(path).map_err(failed)?;
         Ok(Lines {
+            len: file.metadata().map_err(failed)?.len(),
             path: path.to_owned(),
-            file: BufWriter::new(file),
+            file,
         })
     }
 
-    /// Appends records and hands them to the operating system.
+    /// Appends records and hands them to the operating system: all of them, or none.
+    ///
+    /// # Errors
+    /// What the operating system says, with the path.
     pub(crate) fn append<T: Serialize>(&mut self, records: &[T]) -> Result<()> {
-        let mut attempt = || -> std::io::Result<()> {
-            for record in records {
-                serde_json::to_writer(&mut self.file, record)?;
-                self.file.write_all(b"\n")?;
-            }
-            self.file.flush()
-        };
-        attempt().map_err(|e| Error::io(&self.path, e))
+        let mut bytes = Vec::new();
+        for record in records {
+            serde_json::to_writer(&mut bytes, record)
+                .map_err(|e| Error::internal(e.to_string()))?;
+            bytes.push(b'\n');
+        }
+        self.file.write_all(&bytes).map_err(|e| {
+            // A full disk takes part of a line; the first error is the one to report.
+            let _ = self.file.set_len(self.len);
+            Error::io(&self.path, e)
+        })?;
+        self.len += bytes.len() as u64;
+        Ok(())
     }
 }
 
 /// The lines up to a step; a header (no step) is kept, a line that was cut off in writing is not.
-fn kept(path: &Path, completed: u64) -> Result<Vec<String>> {
+fn kept(path: &Path, completed: u64) -> Result<Vec<Vec<u8>>> {
     let file = match File::open(path) {
         Ok(file) => file,
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -57,9 +71,10 @@ fn kept(path: &Path, completed: u64) -> Result<Vec<String>> {
         return Ok(Vec::new());
     }
     let mut kept = Vec::new();
-    for line in BufReader::new(file).lines() {
+    // Bytes: the cut may stand within a letter.
+    for line in BufReader::new(file).split(b'\n') {
         let line = line.map_err(|e| Error::io(path, e))?;
-        let Ok(json) = serde_json::from_str::<Value>(&line) else {
+        let Ok(json) = serde_json::from_slice::<Value>(&line) else {
             break;
         };
         match json.get("step").and_then(Value::as_u64) {

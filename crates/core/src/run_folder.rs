@@ -22,11 +22,11 @@ const COMPANIONS: [&str; 9] = [
     "chat_template.jinja",
 ];
 
-/// Makes the folder, or checks that it holds a run to resume.
+/// Makes the folder, or checks that it holds a run to resume; whether it was made now.
 ///
 /// # Errors
 /// A folder that cannot be written; one that holds a run without `resume`, or none with it.
-pub(crate) fn claim(folder: &Path, resume: bool) -> Result<()> {
+pub(crate) fn claim(folder: &Path, resume: bool) -> Result<bool> {
     let holds_run = folder.join(CONFIG).is_file();
     if holds_run && !resume {
         return Err(Error::state(format!(
@@ -40,13 +40,15 @@ pub(crate) fn claim(folder: &Path, resume: bool) -> Result<()> {
             folder.display()
         )));
     }
+    let made = !folder.exists();
     fs::create_dir_all(folder).map_err(|e| Error::io(folder, e))?;
     atomic::sweep(folder);
     // Fail now, not after the first step.
     let probe = folder.join("write-test.partial");
     fs::write(&probe, b"")
         .and_then(|()| fs::remove_file(&probe))
-        .map_err(|e| Error::io(folder, e))
+        .map_err(|e| Error::io(folder, e))?;
+    Ok(made)
 }
 
 pub(crate) fn write_config(config: &TrainConfig) -> Result<()> {

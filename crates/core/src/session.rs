@@ -50,9 +50,18 @@ impl Session {
     /// Whatever is wrong with the configuration, the model, the data or the folder, before anything is computed.
     pub fn open(config: TrainConfig, resume: bool) -> Result<Session> {
         config.check()?;
-        let mut loss = Loss::new(&config.loss, &config.loss_parameters)?;
-        run_folder::claim(&config.output_dir, resume)?;
+        let loss = Loss::new(&config.loss, &config.loss_parameters)?;
+        let out = config.output_dir.clone();
+        let made = run_folder::claim(&out, resume)?;
+        Self::prepare(config, loss, resume).inspect_err(|_| {
+            if made {
+                // Nothing has run: a folder of our own making goes again. The first error is the one to report.
+                let _ = std::fs::remove_dir_all(&out);
+            }
+        })
+    }
 
+    fn prepare(config: TrainConfig, mut loss: Loss, resume: bool) -> Result<Session> {
         let mut model = load(&config.model, &config.training(), config.seed)?;
         model.decoder.recompute = config.gradient_checkpointing;
         let loaded = read_data(&config, &loss, &model)?;
@@ -84,7 +93,6 @@ impl Session {
 
         let completed = machine.completed_steps();
         let out = &config.output_dir;
-        run_folder::write_config(&config)?;
         let metrics = Lines::open(&out.join("metrics.jsonl"), completed, None)?;
         let examples = match config.record_examples {
             true => {
@@ -98,6 +106,8 @@ impl Session {
             }
             false => None,
         };
+        // Last: a folder with this file is a run that can be resumed.
+        run_folder::write_config(&config)?;
         Ok(Session {
             config,
             model,
