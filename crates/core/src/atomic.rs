@@ -1,7 +1,7 @@
 //! Files and folders that appear whole or not at all: written beside, synced, renamed.
 
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use crate::{Error, Result};
@@ -16,23 +16,14 @@ pub(crate) fn write(
     path: &Path,
     write: impl FnOnce(&mut dyn Write) -> std::io::Result<()>,
 ) -> Result<()> {
-    write_path(path, |partial| {
-        let mut file = std::io::BufWriter::new(File::create(partial)?);
-        write(&mut file)?;
-        file.flush()
-    })
-}
-
-/// As [`write`], for writers that open the file themselves.
-pub(crate) fn write_path(
-    path: &Path,
-    write: impl FnOnce(&Path) -> std::io::Result<()>,
-) -> Result<()> {
     let partial = beside(path);
-    let attempt = write(&partial)
-        .and_then(|()| File::open(&partial)?.sync_all())
-        .and_then(|()| fs::rename(&partial, path));
-    attempt.map_err(|e| {
+    let attempt = || {
+        let mut file = BufWriter::new(File::create(&partial)?);
+        write(&mut file)?;
+        file.into_inner()?.sync_all()?;
+        fs::rename(&partial, path)
+    };
+    attempt().map_err(|e| {
         // The half-written neighbour is ours to remove; the first error is the one to report.
         let _ = fs::remove_file(&partial);
         Error::io(path, e)

@@ -1,13 +1,11 @@
 //! Writing a model: Hugging Face safetensors, or a PEFT adapter.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use candle_core::Tensor;
 use half::bf16;
-use safetensors::{Dtype, SafeTensorError, View};
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 
 use super::adapter::{LoraConfig, peft_names};
 use super::decoder::Decoder;
@@ -72,22 +70,49 @@ pub fn save_adapter(
 }
 
 /// Writes tensors as one safetensors file, through a neighbour that is renamed.
+///
+/// By hand: the crate's own writer goes through a temporary file of a random name, which a killed process leaves behind, and
+/// which only its owner may read.
 pub(crate) fn write_tensors(
     path: &Path,
     tensors: BTreeMap<String, Tensor>,
     dtype: SaveDtype,
 ) -> Result<()> {
-    let views = tensors
-        .iter()
-        .map(|(name, tensor)| (name, Stored { tensor, dtype }));
-    // transformers refuses files without this word.
-    let metadata = [("format".to_string(), "pt".to_string())].into();
-    atomic::write_path(path, |partial| {
-        safetensors::serialize_to_file(views, Some(metadata), partial).map_err(|e| match e {
-            SafeTensorError::IoError(e) => e,
-            other => std::io::Error::other(other),
-        })
+    let header = header(&tensors, dtype);
+    atomic::write(path, |file| {
+        file.write_all(&(header.len() as u64).to_le_bytes())?;
+        file.write_all(&header)?;
+        for tensor in tensors.values() {
+            let values = values(tensor).map_err(std::io::Error::other)?;
+            for chunk in values.chunks(CHUNK) {
+                file.write_all(&dtype.bytes(chunk))?;
+            }
+        }
+        Ok(())
     })
+}
+
+/// Numbers that are converted at a time.
+const CHUNK: usize = 1 << 16;
+
+/// The JSON that says where every tensor stands, padded so that the data begins at a multiple of eight bytes.
+fn header(tensors: &BTreeMap<String, Tensor>, dtype: SaveDtype) -> Vec<u8> {
+    let (name, size) = match dtype {
+        SaveDtype::F32 => ("F32", 4),
+        SaveDtype::Bf16 => ("BF16", 2),
+    };
+    // transformers refuses files without this word.
+    let mut json = Map::from_iter([("__metadata__".into(), json!({ "format": "pt" }))]);
+    let mut at = 0;
+    for (tensor, values) in tensors {
+        let end = at + size * values.elem_count();
+        let place = json!({ "dtype": name, "shape": values.dims(), "data_offsets": [at, end] });
+        json.insert(tensor.clone(), place);
+        at = end;
+    }
+    let mut header = Value::Object(json).to_string().into_bytes();
+    header.resize(header.len().next_multiple_of(8), b' ');
+    header
 }
 
 pub(crate) fn write_json(path: &Path, json: &Value) -> Result<()> {
@@ -158,8 +183,11 @@ fn adapters(decoder: &Decoder) -> BTreeMap<String, Tensor> {
 }
 
 impl Decoder {
-    /// Shows every parameter, adapters apart, in the order of their names.
-    pub(crate) fn visit(&self, see: &mut dyn FnMut(&str, &[f32])) -> Result<()> {
+    /// Shows every parameter under its checkpoint's name: the base's in order of their names, then the adapters'. Nothing is copied.
+    ///
+    /// # Errors
+    /// None on the CPU.
+    pub fn visit(&self, see: &mut dyn FnMut(&str, &[f32])) -> Result<()> {
         for (name, tensor) in base(self).into_iter().chain(adapters(self)) {
             see(&name, &values(&tensor)?);
         }
@@ -187,44 +215,15 @@ fn linears(decoder: &Decoder) -> impl Iterator<Item = (String, &Linear)> {
         })
 }
 
-struct Stored<'a> {
-    tensor: &'a Tensor,
-    dtype: SaveDtype,
-}
-
-impl View for Stored<'_> {
-    fn dtype(&self) -> Dtype {
-        match self.dtype {
-            SaveDtype::F32 => Dtype::F32,
-            SaveDtype::Bf16 => Dtype::BF16,
-        }
-    }
-
-    fn shape(&self) -> &[usize] {
-        self.tensor.dims()
-    }
-
-    fn data(&self) -> Cow<'_, [u8]> {
-        // Every tensor of a model is contiguous f32 on the CPU: `load` made it so.
-        let Ok(values) = values(self.tensor) else {
-            return Cow::Borrowed(&[]);
-        };
-        let mut bytes = Vec::with_capacity(self.data_len());
-        match self.dtype {
-            SaveDtype::F32 => values
-                .iter()
-                .for_each(|v| bytes.extend_from_slice(&v.to_le_bytes())),
+impl SaveDtype {
+    fn bytes(self, values: &[f32]) -> Vec<u8> {
+        match self {
+            SaveDtype::F32 => values.iter().flat_map(|v| v.to_le_bytes()).collect(),
             SaveDtype::Bf16 => {
-                values
-                    .iter()
-                    .for_each(|v| bytes.extend_from_slice(&bf16::from_f32(*v).to_le_bytes()));
+                let rounded = values.iter().map(|v| bf16::from_f32(*v));
+                rounded.flat_map(bf16::to_le_bytes).collect()
             }
         }
-        Cow::Owned(bytes)
-    }
-
-    fn data_len(&self) -> usize {
-        self.tensor.elem_count() * self.dtype().bitsize() / 8
     }
 }
 
