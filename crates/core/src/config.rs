@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+#[cfg(feature = "cli")]
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use halo_loss::{Params, Scope};
 use halo_train::{Mismatch, Order, RunPlan, Schedule};
 use serde::{Deserialize, Serialize};
@@ -23,6 +25,7 @@ pub struct TrainConfig {
             value_name = "DIR",
             default_value = "",
             hide_default_value = true,
+            value_parser = OsStringValueParser::new().map(PathBuf::from),
             help_heading = "Model"
         )
     )]
@@ -164,6 +167,7 @@ pub struct TrainConfig {
             value_name = "DIR",
             default_value = "",
             hide_default_value = true,
+            value_parser = OsStringValueParser::new().map(PathBuf::from),
             help_heading = "Run"
         )
     )]
@@ -340,8 +344,10 @@ impl TrainConfig {
     /// No such file, malformed TOML, or an unknown key (with line and candidates).
     pub fn read_table(path: &Path) -> Result<toml::Table> {
         let text = std::fs::read_to_string(path).map_err(|e| Error::io(path, e))?;
-        text.parse()
-            .map_err(|e: toml::de::Error| Error::parameter(format!("{}: {e}", path.display())))
+        text.parse().map_err(|e: toml::de::Error| {
+            let message = format!("{}: {e}", path.display());
+            Error::parameter(message.trim_end())
+        })
     }
 }
 

@@ -79,7 +79,7 @@ pub fn load(folder: &Path, training: &Training, seed: u64) -> Result<Loaded> {
         lora.check(&config)?;
     }
 
-    let base_specs = base_parameters(&config, &weights)?;
+    let base_specs = base_parameters(&config, &weights).map_err(|e| e.context(base.display()))?;
     let adapter_specs = lora
         .as_ref()
         .map_or(Vec::new(), |lora| lora.parameters(&config));
