@@ -106,7 +106,10 @@ impl Bank {
     }
 
     /// Sets every gradient to zero and forgets which were touched.
-    pub(crate) fn clear(&self) -> Result<()> {
+    ///
+    /// # Errors
+    /// None on the CPU.
+    pub fn clear(&self) -> Result<()> {
         self.touched
             .iter()
             .for_each(|flag| flag.store(false, Ordering::Relaxed));
@@ -120,7 +123,7 @@ impl Bank {
     ///
     /// # Errors
     /// The first parameter without a gradient: a cut in backward, which would otherwise train silently wrong.
-    pub(crate) fn check_touched(&self) -> Result<()> {
+    pub fn check_touched(&self) -> Result<()> {
         match self
             .touched
             .iter()
@@ -147,8 +150,11 @@ impl Bank {
         storage::values(&self.grads)
     }
 
-    /// Changes the flat parameters in place.
-    pub(crate) fn edit_params(&self, work: impl FnOnce(&mut [f32]) -> Result<()>) -> Result<()> {
+    /// Changes the flat parameters in place: what an optimiser does.
+    ///
+    /// # Errors
+    /// That of `work`.
+    pub fn edit_params(&self, work: impl FnOnce(&mut [f32]) -> Result<()>) -> Result<()> {
         storage::edit(&self.params, work)
     }
 }
