@@ -21,6 +21,7 @@ pub(crate) mod peft;
 mod qwen2;
 mod qwen3;
 mod rope;
+mod rows;
 pub(crate) mod save;
 mod view;
 

@@ -5,8 +5,9 @@ use std::ops::Range;
 use halo_kernels::attention;
 use halo_kernels::rope::RopeTable;
 
-use super::block::{Block, chosen_rows};
+use super::block::Block;
 use super::decoder::Decoder;
+use super::rows::chosen_rows;
 use super::view::View;
 use crate::{Error, Result};
 

@@ -13,6 +13,7 @@ use super::config::DecoderConfig;
 use super::head::{self, Head};
 use super::linear::{Linear, Param};
 use super::norm::RmsNorm;
+use super::rows::leading;
 use super::view::View;
 use crate::bank::Bank;
 use crate::storage::{self, values};
@@ -52,7 +53,7 @@ impl Decoder {
         let mut x = self.embed(&view.ids)?;
         let mut kept = Vec::new();
         for block in &self.blocks {
-            let input = (tape && self.recompute).then(|| block::leading(&x, view.grad_rows));
+            let input = (tape && self.recompute).then(|| leading(&x, view.grad_rows));
             let (y, saved) = block.forward(x, &view, tape && !self.recompute)?;
             match (input, saved) {
                 (Some(input), _) => kept.push(Kept::Input(input?)),

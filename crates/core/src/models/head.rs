@@ -6,6 +6,7 @@ use halo_train::Score;
 
 use super::linear::Param;
 use super::norm::RmsNorm;
+use super::rows::zeros_like;
 use crate::Result;
 use crate::bank::Bank;
 use crate::storage::{self, edit, values};
@@ -133,7 +134,7 @@ impl Head {
             }
         }
         let dh = storage::tensor(dh, (rows.len(), d))?;
-        let dgathered = super::block::zeros_like(&dh)?;
+        let dgathered = zeros_like(&dh)?;
         self.norm.backward(&x, &rstd, &dh, &dgathered, bank)?;
         let dgathered = values(&dgathered)?;
         edit(dx, |dx| Ok(embedding::backward(&rows, &dgathered, dx, d)?))

@@ -1,0 +1,153 @@
+//! Opening a run: everything that can be wrong is found here, before anything is computed.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use halo_loss::{Loss, Need, weighting};
+use halo_train::Machine;
+
+use super::Session;
+use crate::checkpoint;
+use crate::config::TrainConfig;
+use crate::data::{self, DataOptions, Limits};
+use crate::models::{Loaded, Training, load};
+use crate::optimizer::Optimizer;
+use crate::records::Lines;
+use crate::reference::{LogpCache, Reference, fingerprint};
+use crate::tokenizer::Tokenizer;
+use crate::{Error, Result, run_folder};
+
+impl Session {
+    /// Opens a run, new or (`resume`) from the last checkpoint in its folder.
+    ///
+    /// # Errors
+    /// Whatever is wrong with the configuration, the model, the data or the folder, before anything is computed.
+    pub fn open(config: TrainConfig, resume: bool) -> Result<Session> {
+        config.check()?;
+        let loss = Loss::new(&config.loss, &config.loss_parameters)?;
+        let out = config.output_dir.clone();
+        let made = run_folder::claim(&out, resume)?;
+        Self::prepare(config, loss, resume).inspect_err(|_| {
+            if made {
+                // Nothing has run: a folder of our own making goes again. The first error is the one to report.
+                let _ = std::fs::remove_dir_all(&out);
+            }
+        })
+    }
+
+    fn prepare(config: TrainConfig, mut loss: Loss, resume: bool) -> Result<Session> {
+        let mut model = load(&config.model, &config.training(), config.seed)?;
+        model.decoder.recompute = config.gradient_checkpointing;
+        let loaded = read_data(&config, &loss, &model)?;
+        let report = loaded.report;
+        if let Some(target) = config.class_balance {
+            let weights =
+                weighting::from_counts(report.desirable as u64, report.undesirable as u64, target)?;
+            loss = loss.with_weights(weights)?;
+        }
+        let reference = match loss.needs(Need::Reference) {
+            true => Some(open_reference(&config, &model)?),
+            false => None,
+        };
+
+        let optimizer = Optimizer::new(config.optimizer(), &model.bank)?;
+        let data = Arc::new(loaded.dataset);
+        let newest = if resume {
+            checkpoint::latest(&config.output_dir)?
+        } else {
+            None
+        };
+        let machine = match newest {
+            Some(folder) => {
+                let state = checkpoint::restore(&folder, &config, &model.bank, &optimizer)?;
+                Machine::restore(config.plan(), data.clone(), loss, &state)?
+            }
+            None => Machine::new(config.plan(), data.clone(), loss)?,
+        };
+
+        let completed = machine.completed_steps();
+        let out = &config.output_dir;
+        let metrics = Lines::open(&out.join("metrics.jsonl"), completed, None)?;
+        let examples = match config.record_examples {
+            true => {
+                let header = serde_json::to_value(machine.example_header(crate::ENGINE))
+                    .map_err(|e| Error::internal(e.to_string()))?;
+                Some(Lines::open(
+                    &out.join("examples.jsonl"),
+                    completed,
+                    Some(&header),
+                )?)
+            }
+            false => None,
+        };
+        // Last: a folder with this file is a run that can be resumed.
+        run_folder::write_config(&config)?;
+        Ok(Session {
+            config,
+            model,
+            reference,
+            optimizer,
+            machine,
+            data,
+            report,
+            metrics,
+            examples,
+            tape: None,
+        })
+    }
+}
+
+fn read_data(config: &TrainConfig, loss: &Loss, model: &Loaded) -> Result<data::Loaded> {
+    // Data of token ids needs no tokenizer; text without one is refused by the line that has it.
+    let tokenizer = match model.base.join("tokenizer.json").is_file() {
+        true => Some(Tokenizer::load(&model.base)?),
+        false => None,
+    };
+    let options = DataOptions {
+        limits: Limits {
+            max_length: Some(config.max_length),
+            max_prompt_length: config.max_prompt_length,
+            max_completion_length: config.max_completion_length,
+            ..Limits::default()
+        },
+        one_y_per_x: config.one_y_per_x,
+        vocab_size: Some(model.decoder.config().vocab_size),
+        keep_texts: config.record_examples,
+        ..DataOptions::new(loss.data_shape())
+    };
+    data::load(&config.data, tokenizer.as_ref(), &options)
+}
+
+/// The reference: another folder's model, or the policy as it starts (frozen copy, or adapter snapshot on the shared base).
+fn open_reference(config: &TrainConfig, policy: &Loaded) -> Result<Reference> {
+    let model = match &config.reference {
+        None => policy.decoder.frozen()?,
+        // The adapter's own base: shared, not loaded again.
+        Some(folder) if policy.lora.is_some() && same_folder(folder, &policy.base) => {
+            policy.decoder.frozen()?.without_adapters()
+        }
+        Some(folder) => {
+            let reference = load(folder, &Training::Frozen, config.seed)?.decoder;
+            let (ours, theirs) = (
+                policy.decoder.config().vocab_size,
+                reference.config().vocab_size,
+            );
+            if ours != theirs {
+                return Err(Error::model(format!(
+                    "{}: the reference has a vocabulary of {theirs}, the policy one of {ours}",
+                    folder.display()
+                )));
+            }
+            reference
+        }
+    };
+    let cache = match config.cache_path() {
+        Some(path) => Some(LogpCache::open(&path, &fingerprint(&model)?)?),
+        None => None,
+    };
+    Ok(Reference::new(model, cache))
+}
+
+fn same_folder(a: &Path, b: &Path) -> bool {
+    matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
+}
