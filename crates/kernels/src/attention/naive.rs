@@ -12,7 +12,9 @@ pub fn visible(layout: &Layout, s: usize, row: usize) -> Vec<usize> {
         let part = &layout.segments[a];
         for key in part.rows.clone() {
             let key_position = part.pos0 + key - part.rows.start;
-            let in_window = layout.window.is_none_or(|w| key_position + w > position);
+            let in_window = layout
+                .window
+                .is_none_or(|w| key_position.saturating_add(w) > position);
             if key_position <= position && in_window {
                 keys.push(key);
             }
