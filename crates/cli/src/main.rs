@@ -13,6 +13,8 @@ mod commands;
 mod hub;
 mod output;
 mod progress;
+#[cfg(test)]
+mod readme;
 
 use commands::{demo, eval, export, generate, losses, train};
 use output::Output;
