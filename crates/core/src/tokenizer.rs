@@ -52,6 +52,7 @@ impl Tokenizer {
         }
         let bytes = std::fs::read(&path).map_err(|e| Error::io(&path, e))?;
         let broken = |e: tokenizers::Error| Error::model(format!("{}: {e}", path.display()));
+        check_decoder(&bytes).map_err(|e| broken(e.into()))?;
         let mut inner = tokenizers::Tokenizer::from_bytes(&bytes).map_err(broken)?;
         inner.with_truncation(None).map_err(broken)?;
         inner.with_padding(None);
@@ -196,6 +197,16 @@ impl Tokenizer {
         let mask = probe.get_special_tokens_mask();
         Ok(mask.iter().rev().take_while(|mask| **mask == 1).count())
     }
+}
+
+/// The tokenizers crate panics on JSON that breaks off within its decoder.
+fn check_decoder(bytes: &[u8]) -> serde_json::Result<()> {
+    #[derive(serde::Deserialize)]
+    struct File {
+        #[serde(rename = "decoder")]
+        _decoder: Option<serde_json::Value>,
+    }
+    serde_json::from_slice::<File>(bytes).map(|_| ())
 }
 
 fn refused(error: tokenizers::Error) -> Error {

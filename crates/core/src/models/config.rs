@@ -91,6 +91,10 @@ impl DecoderConfig {
     }
 }
 
+/// Far beyond any model: widths, vocabularies, positions; and layers, each of which costs a dozen names.
+const MAX_SIZE: usize = 1 << 24;
+const MAX_LAYERS: usize = 1 << 14;
+
 /// A family's `config.json`, with errors that name the key.
 pub(crate) struct Keys<'a> {
     json: &'a Value,
@@ -111,14 +115,20 @@ impl<'a> Keys<'a> {
     }
 
     /// A positive integer, or the default where the key is absent.
+    ///
+    /// Sizes are bounded before anything is allocated for them.
     pub(crate) fn size_or(&self, key: &str, default: Option<usize>) -> Result<usize> {
+        self.bounded(key, default, MAX_SIZE)
+    }
+
+    fn bounded(&self, key: &str, default: Option<usize>, most: usize) -> Result<usize> {
         let Some(value) = self.get(key) else {
             return default.ok_or_else(|| Error::model(format!("config.json: {key} is missing")));
         };
-        match value.as_u64() {
-            Some(size) if size > 0 && size < 1 << 32 => Ok(size as usize),
+        match value.as_u64().map(|size| size as usize) {
+            Some(size) if (1..=most).contains(&size) => Ok(size),
             _ => Err(Error::model(format!(
-                "config.json: {key} = {value}; allowed: a positive integer"
+                "config.json: {key} = {value}; allowed: 1 to {most}"
             ))),
         }
     }
@@ -171,7 +181,7 @@ impl<'a> Keys<'a> {
                 "config.json: head_dim = {head_dim}; allowed: an even number"
             )));
         }
-        let layers = self.size("num_hidden_layers")?;
+        let layers = self.bounded("num_hidden_layers", None, MAX_LAYERS)?;
         let max_position_embeddings = self.size_or("max_position_embeddings", Some(2048))?;
         Ok(DecoderConfig {
             vocab_size: self.size("vocab_size")?,
