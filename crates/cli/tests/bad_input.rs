@@ -18,6 +18,7 @@ mod binary;
 use binary::{Said, Scratch, fixture, halo, metrics, say};
 
 const ARGUMENT: i32 = 2;
+const DATA: i32 = 3;
 const MODEL: i32 = 4;
 const FILE: i32 = 5;
 const STATE: i32 = 6;
@@ -230,7 +231,7 @@ fn a_malformed_configuration_of_the_model() {
         .model(|model| edit_config(model, "num_attention_heads", 0.into()))
         .says(
             MODEL,
-            "config.json: num_attention_heads = 0; allowed: a positive integer",
+            "config.json: num_attention_heads = 0; allowed: 1 to 16777216",
         );
 }
 
@@ -646,6 +647,112 @@ fn a_full_disk() {
         said.stdout
     );
     assert!(!said.stdout.contains("partial"), "{}", said.stdout);
+}
+
+// Generation and evaluation.
+
+#[test]
+fn prompts_and_sampling_that_are_wrong() {
+    let scratch = Scratch::new("prompts");
+    let prompts = scratch.file("prompts.jsonl", "{\"prompt\": \" t3\"}\n{\"prompt\": 3}\n");
+    let none = scratch.path("none.jsonl");
+    let empty = scratch.file("empty.jsonl", "");
+    let model = fixture("models/llama");
+    let generate = |args: &[&str], file: &Path| {
+        let mut command = halo("generate --max-new-tokens 3 --model");
+        let said = say(command.arg(&model).arg("--prompts").arg(file).args(args));
+        assert_eq!(said.stdout, "");
+        let own = scratch.path("").display().to_string();
+        (said.code, said.stderr.replace(&own, ""))
+    };
+    for (file, code, message) in [
+        (
+            &prompts,
+            DATA,
+            "prompts.jsonl, line 2: `prompt` must be a string or a list of messages, not the number 3",
+        ),
+        (
+            &none,
+            FILE,
+            "none.jsonl: No such file or directory (os error 2)",
+        ),
+        (&empty, DATA, "empty.jsonl: no prompts"),
+    ] {
+        let (found, said) = generate(&[], file);
+        assert_eq!(found, Some(code), "{said}");
+        assert!(said.starts_with(&format!("error: {message}")), "{said}");
+    }
+    for (args, message) in [
+        (
+            ["--temperature", "nan"],
+            "temperature = NaN; allowed: 0 to 1000",
+        ),
+        (["--top-p", "0"], "top_p = 0; allowed: above 0, up to 1"),
+        (["--samples", "0"], "samples = 0; allowed: 1 or more"),
+    ] {
+        let one = scratch.file("one.jsonl", "{\"prompt\": \" t3\"}\n");
+        assert_eq!(
+            generate(&args, &one),
+            (Some(ARGUMENT), format!("error: {message}\n"))
+        );
+    }
+}
+
+#[test]
+fn a_judge_that_is_unknown_or_fails() {
+    let scratch = Scratch::new("judge");
+    let prompts = scratch.file("prompts.jsonl", "{\"prompt\": \" t3\"}\n");
+    let judge = |flag: &str, value: &str| {
+        let mut command = halo("eval --quiet --max-new-tokens 3 --model");
+        command
+            .arg(fixture("models/llama"))
+            .arg("--prompts")
+            .arg(&prompts);
+        let said = say(command.args([flag, value]));
+        assert_eq!(said.stdout, "");
+        assert!(
+            said.code.is_some_and(|code| code > 1),
+            "{:?}: {}",
+            said.code,
+            said.stderr
+        );
+        said.stderr
+    };
+    let said = judge("--judge", "taste");
+    assert!(
+        said.starts_with("error: unknown judge \"taste\"; known: "),
+        "{said}"
+    );
+    for (command, part) in [
+        ("exit 3", "exit"),
+        ("echo nonsense", "nonsense"),
+        ("true", "answer"),
+        ("halo-has-no-such-command", "halo-has-no-such-command"),
+    ] {
+        let said = judge("--judge-command", command);
+        assert!(said.contains(part), "{command}: {said}");
+    }
+}
+
+#[test]
+fn an_export_that_cannot_be_made() {
+    let scratch = Scratch::new("export");
+    let model = fixture("models/llama");
+    let export = |args: &[&str]| {
+        let said = say(halo("export --model").arg(&model).args(args));
+        (said.code, said.stderr)
+    };
+    let there = scratch.path("").display().to_string();
+    let there = there.trim_end_matches('/');
+    let message = format!("error: {there} exists already\n");
+    assert_eq!(export(&["--out", there]), (Some(ARGUMENT), message));
+    let out = scratch.path("out").display().to_string();
+    let message = "error: dtype = \"int4\"; known: f32, bf16\n".to_string();
+    assert_eq!(
+        export(&["--out", &out, "--dtype", "int4"]),
+        (Some(ARGUMENT), message)
+    );
+    assert!(!Path::new(&out).exists());
 }
 
 // How it speaks.
