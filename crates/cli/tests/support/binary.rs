@@ -84,3 +84,100 @@ pub(crate) fn metrics(run: &Path) -> Vec<serde_json::Value> {
         })
         .collect()
 }
+
+/// `halo train` in a folder of its own: right in everything that a test does not replace.
+pub(crate) struct Train {
+    pub(crate) scratch: Scratch,
+    pub(crate) model: PathBuf,
+    pub(crate) data: PathBuf,
+    pub(crate) out: PathBuf,
+    pub(crate) args: Vec<String>,
+}
+
+impl Train {
+    pub(crate) fn new(test: &str) -> Train {
+        let scratch = Scratch::new(test);
+        Train {
+            model: fixture("models/llama"),
+            data: fixture("trl/kto.jsonl"),
+            out: scratch.path("run"),
+            args: vec!["--steps".into(), "2".into()],
+            scratch,
+        }
+    }
+
+    /// Other arguments, separated by spaces.
+    pub(crate) fn args(mut self, args: &str) -> Train {
+        self.args = args.split_whitespace().map(String::from).collect();
+        self
+    }
+
+    /// A data file of these lines.
+    pub(crate) fn data(mut self, text: &str) -> Train {
+        self.data = self.scratch.file("data.jsonl", text);
+        self
+    }
+
+    /// A copy of the model, changed.
+    pub(crate) fn model(mut self, change: impl FnOnce(&Path)) -> Train {
+        let copy = self.scratch.path("model");
+        fs::create_dir(&copy).unwrap();
+        for entry in fs::read_dir(&self.model).unwrap() {
+            let entry = entry.unwrap();
+            fs::copy(entry.path(), copy.join(entry.file_name())).unwrap();
+        }
+        change(&copy);
+        self.model = copy;
+        self
+    }
+
+    pub(crate) fn command(&self) -> Command {
+        let mut command = halo("train");
+        command.arg("--model").arg(&self.model);
+        command.arg("--data").arg(&self.data);
+        command.arg("--out").arg(&self.out).args(&self.args);
+        command
+    }
+
+    /// What standard error said, with `$` for the test's own folder.
+    pub(crate) fn message(&self, said: &Said) -> String {
+        let own = self.scratch.path("").display().to_string();
+        said.stderr.replace(own.trim_end_matches('/'), "$")
+    }
+
+    /// Refused with this code; the message without `error: `.
+    pub(crate) fn refused(&self, code: i32) -> String {
+        let said = say(&mut self.command());
+        let message = self.message(&said);
+        assert_eq!(said.code, Some(code), "{message}");
+        assert_eq!(said.stdout, "");
+        assert!(!self.out.is_dir(), "nothing has run, nothing is left");
+        assert!(self.half_written().is_empty());
+        let message = message.strip_prefix("error: ").unwrap();
+        message.strip_suffix('\n').unwrap().to_string()
+    }
+
+    /// Refused with this code and exactly this message.
+    pub(crate) fn says(&self, code: i32, message: &str) {
+        assert_eq!(self.refused(code), message);
+    }
+
+    pub(crate) fn half_written(&self) -> Vec<PathBuf> {
+        let mut found = Vec::new();
+        let mut folders = vec![self.scratch.path("")];
+        while let Some(folder) = folders.pop() {
+            for path in fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()) {
+                if path
+                    .extension()
+                    .is_some_and(|e| e == "partial" || e == "tmp")
+                {
+                    found.push(path.clone());
+                }
+                if path.is_dir() {
+                    folders.push(path);
+                }
+            }
+        }
+        found
+    }
+}
