@@ -36,7 +36,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("crates/cli", &["halo-loss", "halo-train", "halo-core"]),
-    ("xtask", &["halo-loss"]),
+    ("xtask", &["halo-loss", "halo-train"]),
 ];
 
 pub(crate) fn run(_: &[String]) -> Outcome {

@@ -8,6 +8,7 @@
 use std::process::ExitCode;
 
 mod bench;
+mod demo;
 mod docs;
 mod house;
 mod package;
@@ -49,6 +50,16 @@ const TASKS: &[Task] = &[
         "halo beside TRL, with the Python that PEERS_PYTHON names",
         peers::run,
     ),
+    (
+        "demo-data",
+        "make the demo's corpus, prompts and vocabulary anew, from a seed",
+        demo::data,
+    ),
+    (
+        "demo-model",
+        "train the demo's model with halo and collect the feedback on its answers",
+        demo::model,
+    ),
 ];
 
 fn main() -> ExitCode {
@@ -73,6 +84,6 @@ fn main() -> ExitCode {
 fn list() -> String {
     TASKS
         .iter()
-        .map(|(name, what, _)| format!("  {name:9}{what}\n"))
+        .map(|(name, what, _)| format!("  {name:12}{what}\n"))
         .collect()
 }
