@@ -367,6 +367,21 @@ fn an_output_that_cannot_be_written() {
 }
 
 #[test]
+fn an_output_that_is_the_model_itself() {
+    let mut train = Train::new("in-place").model(|_| ());
+    let before = fs::read(weights(&train.model)).unwrap();
+    train.out = train.model.join("../model");
+    let said = say(&mut train.command());
+    assert_eq!(said.code, Some(ARGUMENT));
+    assert_eq!(
+        said.stderr,
+        "error: output_dir is the model's own folder: the run would overwrite what it starts from\n"
+    );
+    assert!(fs::read(weights(&train.model)).unwrap() == before);
+    assert!(!train.model.join("run.toml").exists());
+}
+
+#[test]
 fn an_output_that_holds_a_run_already() {
     let train = Train::new("claimed");
     assert_eq!(say(&mut train.command()).code, Some(0));

@@ -61,8 +61,7 @@ pub(crate) fn write_config(config: &TrainConfig) -> Result<()> {
 pub(crate) fn copy_tokenizer(from: &Path, to: &Path) -> Result<()> {
     for name in COMPANIONS {
         let (source, target) = (from.join(name), to.join(name));
-        // A run may stand in its model's own folder.
-        if source.is_file() && source != target {
+        if source.is_file() {
             fs::copy(&source, &target).map_err(|e| Error::io(&target, e))?;
         }
     }

@@ -26,6 +26,11 @@ impl Session {
         config.check()?;
         let loss = Loss::new(&config.loss, &config.loss_parameters)?;
         let out = config.output_dir.clone();
+        if same_folder(&config.model, &out) {
+            let message =
+                "output_dir is the model's own folder: the run would overwrite what it starts from";
+            return Err(Error::parameter(message).with_argument("output_dir"));
+        }
         let made = run_folder::claim(&out, resume)?;
         Self::prepare(config, loss, resume).inspect_err(|_| {
             if made {
