@@ -40,8 +40,13 @@ const ARROWS: &[(&str, &[&str])] = &[
 ];
 
 pub(crate) fn run(_: &[String]) -> Outcome {
+    let ignored = fs::read_to_string(root().join(".gitignore")).unwrap_or_default();
+    let ignored: Vec<_> = ignored
+        .lines()
+        .filter(|line| !line.is_empty() && !line.starts_with(['*', '#']))
+        .collect();
     let mut files = Vec::new();
-    collect(&root(), &mut files).map_err(|error| error.to_string())?;
+    collect(&root(), &ignored, &mut files).map_err(|error| error.to_string())?;
     let mut wrong: Vec<String> = ARROWS
         .iter()
         .flat_map(|(folder, known)| arrows(folder, known))
@@ -70,26 +75,33 @@ pub(crate) fn run(_: &[String]) -> Outcome {
     }
 }
 
-/// Everything but build outputs and hidden folders other than .ci and .cargo.
-fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> std::io::Result<()> {
+/// Everything but hidden folders (other than .ci and .cargo) and what .gitignore names.
+fn collect(folder: &Path, ignored: &[&str], files: &mut Vec<PathBuf>) -> std::io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
-        let (path, name) = (
-            entry.path(),
-            entry.file_name().to_string_lossy().into_owned(),
-        );
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let hidden = name.starts_with('.') && ![".ci", ".cargo", ".gitignore"].contains(&&*name);
+        if hidden || ignored.iter().any(|line| ignores(line, folder, &name)) {
+            continue;
+        }
         if entry.file_type()?.is_dir() {
-            let skipped = ["target", "out", "venv", "__pycache__"].contains(&name.as_str());
-            let hidden = name.starts_with('.') && name != ".ci" && name != ".cargo";
-            if !skipped && !hidden {
-                collect(&path, files)?;
-            }
-        } else if entry.file_type()?.is_file() && name != ".git" {
-            files.push(path);
+            collect(&entry.path(), ignored, files)?;
+        } else if entry.file_type()?.is_file() {
+            files.push(entry.path());
         }
     }
     files.sort();
     Ok(())
+}
+
+/// Whether a line of .gitignore means this entry: `/name` in the root only, `name*` by its beginning.
+fn ignores(line: &str, folder: &Path, name: &str) -> bool {
+    let pattern = line.trim_matches('/');
+    let here = !line.starts_with('/') || folder == root();
+    here && match pattern.strip_suffix('*') {
+        Some(start) => name.starts_with(start),
+        None => name == pattern,
+    }
 }
 
 /// What is wrong in one file, each beginning with where.
@@ -177,6 +189,18 @@ mod tests {
         assert!(mentions(&format!("\"{home}me\""), home));
         assert!(!mentions(&format!("https://example.org{home}"), home));
         assert!(!mentions(&format!("src{home}"), home));
+    }
+
+    #[test]
+    fn only_the_roots_own_outputs_are_left_out() {
+        assert!(ignores("/run", &root(), "run"));
+        assert!(!ignores("/run", &root().join("benches/peers"), "run"));
+        assert!(ignores("/halo-demo*", &root(), "halo-demo-2"));
+        assert!(ignores(
+            "__pycache__/",
+            &root().join("testdata"),
+            "__pycache__"
+        ));
     }
 
     #[test]

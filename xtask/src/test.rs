@@ -19,10 +19,14 @@ const STAGES: &[Stage] = &[
             "clippy --workspace --all-targets -- -D warnings",
         ))
     }),
-    ("losses without std", || {
-        shell::run(&mut cargo(
-            "check --package halo-loss --no-default-features",
-        ))
+    ("fewer features", || {
+        for package in ["halo-loss", "halo-cli"] {
+            shell::run(
+                cargo("clippy --no-default-features --package")
+                    .args([package, "--", "-D", "warnings"]),
+            )?;
+        }
+        Ok(())
     }),
     ("documentation", || {
         shell::run(cargo("doc --workspace --no-deps").env("RUSTDOCFLAGS", "-D warnings"))

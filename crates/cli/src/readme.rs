@@ -1,4 +1,4 @@
-//! README's commands and files, read by the program itself.
+//! The commands and files of README and of the demo's, read by the program itself.
 
 use clap::CommandFactory;
 use halo_core::config::TrainConfig;
@@ -6,12 +6,12 @@ use halo_core::config::TrainConfig;
 use crate::Cli;
 
 const README: &str = include_str!("../../../README.md");
+const DEMO: &str = include_str!("../../../testdata/demo/README.md");
 
 /// What stands between ```` ```kind ```` and ```` ``` ````.
-fn blocks(kind: &str) -> Vec<&'static str> {
+fn blocks(text: &'static str, kind: &str) -> Vec<&'static str> {
     let open = format!("```{kind}\n");
-    README
-        .split(&open)
+    text.split(&open)
         .skip(1)
         .filter_map(|rest| rest.split("```").next())
         .collect()
@@ -30,9 +30,10 @@ fn words(line: &str) -> Vec<&str> {
 }
 
 #[test]
-fn every_command_of_the_readme_is_understood() {
+fn every_command_of_the_readmes_is_understood() {
     let mut seen = 0;
-    for line in blocks("sh").iter().flat_map(|block| block.lines()) {
+    let blocks = [blocks(README, "sh"), blocks(DEMO, "sh")].concat();
+    for line in blocks.iter().flat_map(|block| block.lines()) {
         let line = line.replace("cargo run --release --", "halo");
         if line.starts_with("halo ") {
             let parsed = Cli::command().try_get_matches_from(words(&line));
@@ -40,12 +41,12 @@ fn every_command_of_the_readme_is_understood() {
             seen += 1;
         }
     }
-    assert!(seen >= 9, "only {seen} commands found");
+    assert!(seen >= 13, "only {seen} commands found");
 }
 
 #[test]
 fn every_configuration_of_the_readme_is_one() {
-    let files = blocks("toml");
+    let files = blocks(README, "toml");
     assert!(!files.is_empty());
     for file in files {
         let config: TrainConfig = toml::from_str(file).unwrap();
