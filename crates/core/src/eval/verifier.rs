@@ -1,6 +1,6 @@
 //! Built-in judges: domains in which a small program knows the truth.
 
-mod lists;
+pub mod lists;
 
 use lists::Request;
 
