@@ -13,7 +13,7 @@ use super::{Failure, SEED, start};
 
 /// Prompts that neither corpus nor feedback contain.
 const HELD_OUT: usize = 600;
-const CORPUS_LINES: usize = 14_860;
+const CORPUS_LINES: usize = 32_000;
 /// Of the corpus's answers; the others are careless.
 const CAREFUL: f64 = 0.5;
 /// The careless answer that is none.

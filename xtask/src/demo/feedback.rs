@@ -7,9 +7,9 @@ use super::lists::Request;
 use super::{Failure, SEED};
 
 /// Right answers that are praised; people report faults more readily.
-const PRAISE: usize = 450;
+const PRAISE: usize = 600;
 /// Wrong answers that are reported.
-const REPORTS: usize = 2_250;
+const REPORTS: usize = 3_000;
 /// Share of labels, of either kind, that are the wrong way round.
 const SLIPS: f64 = 0.035;
 
@@ -61,11 +61,11 @@ mod tests {
             mistaken += usize::from(label != right);
         }
         assert_eq!(total, PRAISE + REPORTS);
-        // Slips turn more thumbs up than down: there are five times as many to turn. Four standard deviations: 38.
+        // Slips turn more thumbs up than down: there are five times as many to turn. four standard deviations: 44.
         let expected = PRAISE as f64 + SLIPS * (REPORTS - PRAISE) as f64;
-        assert!((up as f64 - expected).abs() < 38.0, "{up}");
+        assert!((up as f64 - expected).abs() < 44.0, "{up}");
         assert!(
-            (mistaken as f64 - SLIPS * total as f64).abs() < 38.0,
+            (mistaken as f64 - SLIPS * total as f64).abs() < 44.0,
             "{mistaken}"
         );
     }
