@@ -13,10 +13,8 @@ const WORK: &str = "target/demo";
 pub(super) fn make(root: &Path) -> Result<(), Failure> {
     let (demo, work) = (root.join("testdata/demo"), root.join(WORK));
     data::write(&demo)?;
-    for old in [&work, &demo.join("model")] {
-        if old.exists() {
-            fs::remove_dir_all(old)?;
-        }
+    if work.exists() {
+        fs::remove_dir_all(&work)?;
     }
     start::write_texts(&work.join("start"))?;
     start::write_weights(&work.join("start"))?;
@@ -24,9 +22,9 @@ pub(super) fn make(root: &Path) -> Result<(), Failure> {
     for arguments in [
         "train --config testdata/demo/sft.toml --model target/demo/start --out target/demo/sft"
             .into(),
-        "export --model target/demo/sft --dtype bf16 --out testdata/demo/model".into(),
+        "export --model target/demo/sft --dtype bf16 --out target/demo/model".into(),
         format!(
-            "generate --model testdata/demo/model --prompts {WORK}/prompts.jsonl --max-new-tokens 16 --samples 2 \
+            "generate --model {WORK}/model --prompts {WORK}/prompts.jsonl --max-new-tokens 16 --samples 2 \
              --seed {SEED} --out {WORK}/answers.jsonl"
         ),
     ] {
@@ -36,5 +34,10 @@ pub(super) fn make(root: &Path) -> Result<(), Failure> {
     }
     let answers = fs::read_to_string(work.join("answers.jsonl"))?;
     fs::write(demo.join("feedback.jsonl"), feedback::label(&answers)?)?;
+    // Last: the binary that did all this holds the old model inside.
+    for file in fs::read_dir(work.join("model"))? {
+        let file = file?;
+        fs::copy(file.path(), demo.join("model").join(file.file_name()))?;
+    }
     Ok(())
 }
