@@ -158,13 +158,13 @@ mod tests {
     fn the_interval_is_wilsons() {
         // Reference: statsmodels.stats.proportion.proportion_confint(count, n, alpha=0.1, method="wilson").
         for (hits, n, low, high) in [
-            (8.0, 10, 0.541_222_4, 0.930_583_3),
-            (0.0, 10, 0.0, 0.212_943_6),
-            (100.0, 200, 0.442_242_1, 0.557_757_9),
+            (8.0, 10, 0.540_792_805_687_488, 0.931_442_012_262_468),
+            (0.0, 10, 0.0, 0.212_941_970_083_407),
+            (100.0, 200, 0.442_235_043_809_469, 0.557_764_956_190_530),
         ] {
             let rate = Rate::new(hits, n);
             assert!(
-                (rate.low - low).abs() < 1e-3 && (rate.high - high).abs() < 1e-3,
+                (rate.low - low).abs() < 1e-12 && (rate.high - high).abs() < 1e-12,
                 "{rate:?}"
             );
         }
