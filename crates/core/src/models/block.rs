@@ -69,11 +69,8 @@ impl Block {
     ) -> Result<(Tensor, Option<Saved>)> {
         let mut lse = Vec::new();
         let (y, state) = self.run(x, &view.positions, &view.rope, |q, k, v| {
-            let n = view.ids.len();
-            lse = vec![0f32; n * self.shape.heads];
-            let mut o = vec![0f32; q.len()];
-            let layout = &view.layouts(self.window).all;
-            attention::forward(q, k, v, &mut o, &mut lse, layout, &self.shape)?;
+            let (o, logsumexp) = self.attend(q, k, v, view)?;
+            lse = logsumexp;
             Ok(o)
         })?;
         if !save {
@@ -111,6 +108,21 @@ impl Block {
             up: head(&state.up)?,
         };
         Ok((y, Some(saved)))
+    }
+
+    /// Attention over a view's segments: q (N, H·E), k and v (N, K·E) → o (N, H·E) and the log-sum-exp (N, H).
+    pub(crate) fn attend(
+        &self,
+        q: &[f32],
+        k: &[f32],
+        v: &[f32],
+        view: &View,
+    ) -> Result<(Vec<f32>, Vec<f32>)> {
+        let mut o = vec![0f32; q.len()];
+        let mut lse = vec![0f32; view.ids.len() * self.shape.heads];
+        let layout = view.layout(self.window);
+        attention::forward(q, k, v, &mut o, &mut lse, layout, &self.shape)?;
+        Ok((o, lse))
     }
 
     /// The block with any attention: `attend(q, k, v) → o` sees (N, heads·E) slices after rope.

@@ -16,6 +16,8 @@ pub struct Cache {
     /// Per block and sequence: keys after rope and values, (length, K·E) each.
     blocks: Vec<Vec<(Vec<f32>, Vec<f32>)>>,
     lengths: Vec<usize>,
+    /// Covers every position so far, and more: it is made anew only when it is outgrown.
+    rope: RopeTable,
 }
 
 impl Cache {
@@ -42,7 +44,7 @@ impl Decoder {
                 "prompt {empty} is empty: there is nothing to continue"
             )));
         }
-        let (view, rows) = View::of_prompts(prompts, &self.config)?;
+        let (view, rows) = View::of_prompts(prompts, &self.config);
         let mut x = self.embed(&view.ids)?;
         let mut blocks = Vec::with_capacity(self.blocks.len());
         for block in &self.blocks {
@@ -53,11 +55,7 @@ impl Decoder {
                     t[rows.start * width..rows.end * width].to_vec()
                 };
                 kept.extend(rows.iter().map(|rows| (cut(k, rows), cut(v, rows))));
-                let mut lse = vec![0f32; view.ids.len() * block.shape.heads];
-                let mut o = vec![0f32; q.len()];
-                let layout = &view.layouts(block.window).all;
-                attention::forward(q, k, v, &mut o, &mut lse, layout, &block.shape)?;
-                Ok(o)
+                Ok(block.attend(q, k, v, &view)?.0)
             })?;
             blocks.push(kept);
             x = y;
@@ -65,7 +63,13 @@ impl Decoder {
         let last: Vec<usize> = rows.iter().map(|rows| rows.end - 1).collect();
         let logits = self.head.logits(&chosen_rows(&x, &last)?)?;
         let lengths = prompts.iter().map(|prompt| prompt.len()).collect();
-        Ok((logits, Cache { blocks, lengths }))
+        let rope = view.rope;
+        let cache = Cache {
+            blocks,
+            lengths,
+            rope,
+        };
+        Ok((logits, cache))
     }
 
     /// Appends one token to every sequence of the cache: the logits of the next (R, V).
@@ -82,11 +86,13 @@ impl Decoder {
         }
         let positions: Vec<u32> = cache.lengths.iter().map(|&length| length as u32).collect();
         let longest = cache.lengths.iter().max().map_or(0, |length| length + 1);
-        let table = RopeTable::new(&self.config.inv_freq, longest);
+        if longest > cache.rope.positions() {
+            cache.rope = RopeTable::new(&self.config.inv_freq, 2 * longest);
+        }
         let mut x = self.embed(tokens)?;
         for (block, cached) in self.blocks.iter().zip(&mut cache.blocks) {
             x = block
-                .run(x, &positions, &table, |q, k, v| {
+                .run(x, &positions, &cache.rope, |q, k, v| {
                     attend(block, q, k, v, cached)
                 })?
                 .0;
@@ -100,7 +106,7 @@ impl Decoder {
     /// # Errors
     /// As [`Decoder::prefill`].
     pub fn logits(&self, ids: &[u32]) -> Result<Vec<f32>> {
-        let (view, _) = View::of_prompts(&[ids], &self.config)?;
+        let (view, _) = View::of_prompts(&[ids], &self.config);
         let mut x = self.embed(ids)?;
         for block in &self.blocks {
             x = block.forward(x, &view, false)?.0;

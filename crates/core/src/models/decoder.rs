@@ -49,7 +49,7 @@ impl Decoder {
     /// A token outside the vocabulary.
     pub fn forward(&self, pack: &Pack, tape: bool) -> Result<(Vec<f32>, Option<Tape>)> {
         let tape = tape && pack.grad_scores > 0;
-        let view = View::of_pack(pack, &self.config)?;
+        let view = View::of_pack(pack, &self.config);
         let mut x = self.embed(&view.ids)?;
         let mut kept = Vec::new();
         for block in &self.blocks {

@@ -8,7 +8,6 @@ use halo_kernels::rope::RopeTable;
 use halo_train::Pack;
 
 use super::config::DecoderConfig;
-use crate::Result;
 
 /// Rows to run through the blocks, and who attends to whom.
 pub(crate) struct View {
@@ -16,18 +15,15 @@ pub(crate) struct View {
     pub(crate) positions: Vec<u32>, // (N)
     pub(crate) grad_rows: usize,
     pub(crate) rope: RopeTable,
-    layouts: BTreeMap<Option<usize>, Layouts>,
-}
-
-/// One window's layouts: of all rows, and of those that carry gradient.
-pub(crate) struct Layouts {
-    pub(crate) all: Layout,
-    pub(crate) grad: Layout,
+    /// Segments that carry gradient; they stand first.
+    grad_segments: usize,
+    /// By window, which differs from block to block in some models.
+    layouts: BTreeMap<Option<usize>, Layout>,
 }
 
 impl View {
     /// The view of a training pack.
-    pub(crate) fn of_pack(pack: &Pack, config: &DecoderConfig) -> Result<View> {
+    pub(crate) fn of_pack(pack: &Pack, config: &DecoderConfig) -> View {
         let mut trees = Vec::with_capacity(pack.segments.len());
         let mut segments = Vec::with_capacity(pack.segments.len());
         for (index, segment) in pack.segments.iter().enumerate() {
@@ -57,7 +53,7 @@ impl View {
     pub(crate) fn of_prompts(
         prompts: &[&[u32]],
         config: &DecoderConfig,
-    ) -> Result<(View, Vec<Range<usize>>)> {
+    ) -> (View, Vec<Range<usize>>) {
         let (mut ids, mut positions, mut rows) = (Vec::new(), Vec::new(), Vec::new());
         for prompt in prompts {
             rows.push(ids.len()..ids.len() + prompt.len());
@@ -74,7 +70,7 @@ impl View {
                 tree: index,
             })
             .collect();
-        Ok((Self::new(ids, positions, 0, segments, 0, config)?, rows))
+        (Self::new(ids, positions, 0, segments, 0, config), rows)
     }
 
     fn new(
@@ -84,44 +80,39 @@ impl View {
         segments: Vec<Seg>,
         grad_segments: usize,
         config: &DecoderConfig,
-    ) -> Result<View> {
+    ) -> View {
         let longest = positions
             .iter()
             .max()
             .map_or(1, |&position| position as usize + 1);
         let mut layouts = BTreeMap::new();
         for &window in &config.sliding_window {
-            layouts.entry(window).or_insert_with(|| Layouts {
-                all: Layout {
-                    segments: segments.clone(),
-                    window,
-                },
-                grad: Layout {
-                    segments: segments[..grad_segments].to_vec(),
-                    window,
-                },
+            layouts.entry(window).or_insert_with(|| Layout {
+                segments: segments.clone(),
+                window,
             });
         }
-        Ok(View {
+        View {
             ids,
             positions,
             grad_rows,
             rope: RopeTable::new(&config.inv_freq, longest),
+            grad_segments,
             layouts,
-        })
+        }
     }
 
     /// Narrows the view to the rows that carry gradient, for backward and recompute.
     pub(crate) fn keep_gradient_rows(&mut self) {
         self.ids.truncate(self.grad_rows);
         self.positions.truncate(self.grad_rows);
-        for layouts in self.layouts.values_mut() {
-            layouts.all = layouts.grad.clone();
+        for layout in self.layouts.values_mut() {
+            layout.segments.truncate(self.grad_segments);
         }
     }
 
-    /// The layouts for a block with this window.
-    pub(crate) fn layouts(&self, window: Option<usize>) -> &Layouts {
+    /// The layout for a block with this window.
+    pub(crate) fn layout(&self, window: Option<usize>) -> &Layout {
         // `new` made one entry for every window of the configuration.
         &self.layouts[&window]
     }

@@ -94,7 +94,7 @@ impl Block {
             &mut dq,
             &mut dk,
             &mut dv,
-            &view.layouts(self.window).grad,
+            view.layout(self.window),
             &self.shape,
         )?;
         Ok([dq, dk, dv])
