@@ -10,14 +10,14 @@ use crate::output::Output;
 #[cfg(feature = "hub")]
 pub(crate) fn folder(model: &Path, output: &Output) -> Result<PathBuf> {
     use halo_core::hub::{Hub, ModelId};
+    use halo_core::models::base_name;
     use indicatif::{ProgressBar, ProgressStyle};
-    use std::io::IsTerminal;
 
     let fetch = |model: &Path| -> Result<PathBuf> {
         if model.exists() || model.to_str().and_then(ModelId::parse).is_none() {
             return Ok(model.to_owned());
         }
-        let bar = match !output.quiet && !output.json && std::io::stderr().is_terminal() {
+        let bar = match output.draws() {
             true => ProgressBar::new(0),
             false => ProgressBar::hidden(),
         };
@@ -47,14 +47,10 @@ pub(crate) fn folder(model: &Path, output: &Output) -> Result<PathBuf> {
     }
     let folder = fetch(model)?;
     // What is wrong with an adapter's configuration is said where the model is loaded.
-    let adapter = std::fs::read_to_string(folder.join("adapter_config.json")).ok();
-    let json: Option<serde_json::Value> = adapter.and_then(|text| serde_json::from_str(&text).ok());
-    if let Some(base) = json
-        .as_ref()
-        .and_then(|json| json["base_model_name_or_path"].as_str())
-        && !folder.join(base).exists()
+    if let Some(base) = base_name(&folder)
+        && !folder.join(&base).exists()
     {
-        fetch(Path::new(base))?;
+        fetch(Path::new(&base))?;
     }
     Ok(folder)
 }

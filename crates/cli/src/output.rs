@@ -1,5 +1,7 @@
 //! What the program says: results on standard output, everything else on standard error.
 
+use std::io::IsTerminal;
+
 use halo_core::Error;
 use serde::Serialize;
 
@@ -12,6 +14,11 @@ pub(crate) struct Output {
 impl Output {
     pub(crate) fn new(quiet: bool, json: bool) -> Output {
         Output { quiet, json }
+    }
+
+    /// Whether bars can be drawn: for people, on a terminal.
+    pub(crate) fn draws(&self) -> bool {
+        !self.quiet && !self.json && std::io::stderr().is_terminal()
     }
 
     /// A remark for people.

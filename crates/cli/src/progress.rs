@@ -1,6 +1,5 @@
 //! Progress: a bar on a terminal, plain lines otherwise.
 
-use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
 use halo_core::session::Step;
@@ -27,7 +26,7 @@ impl<'a> Progress<'a> {
         done: u64,
         total: u64,
     ) -> Progress<'a> {
-        let bar = (!output.quiet && !output.json && std::io::stderr().is_terminal()).then(|| {
+        let bar = output.draws().then(|| {
             let bar = ProgressBar::new(total)
                 .with_position(done)
                 .with_prefix(what);

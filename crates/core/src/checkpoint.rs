@@ -15,7 +15,7 @@ use crate::config::TrainConfig;
 use crate::models::peft;
 use crate::models::save::{SaveDtype, write_json, write_tensors};
 use crate::optimizer::Optimizer;
-use crate::weights::Weights;
+use crate::weights::{self, Weights};
 use crate::{Error, Result, atomic};
 
 const STATE: &str = "halo.json";
@@ -111,7 +111,7 @@ pub(crate) fn restore(
     let file = if config.lora_r.is_some() {
         peft::WEIGHTS
     } else {
-        "model.safetensors"
+        weights::SINGLE
     };
     let weights = Weights::from_files([folder.join(file)])?;
     let moments = Weights::from_files([folder.join(OPTIMIZER)])?;

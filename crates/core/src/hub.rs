@@ -11,7 +11,7 @@ use std::path::{Component, Path, PathBuf};
 
 use serde::Deserialize;
 
-use crate::{Error, Result, atomic};
+use crate::{Error, Result, atomic, weights};
 
 mod cache;
 mod download;
@@ -234,9 +234,9 @@ impl std::fmt::Debug for Hub {
 /// The files that training needs.
 fn wanted<'a>(id: &ModelId, siblings: &'a [Sibling]) -> Result<Vec<&'a Sibling>> {
     let named = |name: &str| siblings.iter().any(|file| file.rfilename == name);
-    let single = named("model.safetensors");
+    let single = named(weights::SINGLE);
     let weights = |name: &str| match single {
-        true => name == "model.safetensors",
+        true => name == weights::SINGLE,
         false => {
             name == "model.safetensors.index.json"
                 || (name.starts_with("model-") && name.ends_with(".safetensors"))

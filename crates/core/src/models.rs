@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use crate::weights::read_json;
 use crate::{Error, Result};
 
 mod adapter;
@@ -30,6 +31,7 @@ pub use cache::Cache;
 pub use config::DecoderConfig;
 pub use decoder::{Decoder, Tape};
 pub use load::{Loaded, Training, load};
+pub use peft::base_name;
 pub use save::{SaveDtype, export, save_adapter, save_model};
 
 /// The families: a `model_type` and its mapping from `config.json`. One word adds a family.
@@ -47,9 +49,7 @@ const FAMILIES: &[Family] = &[
 /// No such file, malformed JSON, an unknown `model_type` (the known ones are listed), or a key that the family cannot use.
 pub fn read_config(folder: &Path) -> Result<(DecoderConfig, Value)> {
     let path = folder.join("config.json");
-    let text = std::fs::read_to_string(&path).map_err(|e| Error::io(&path, e))?;
-    let json: Value = serde_json::from_str(&text)
-        .map_err(|e| Error::model(format!("{}: {e}", path.display())))?;
+    let json: Value = read_json(&path)?;
     let known = || {
         FAMILIES
             .iter()

@@ -7,10 +7,12 @@ use std::path::{Path, PathBuf};
 
 use half::{bf16, f16};
 use safetensors::tensor::{Dtype, Metadata, TensorInfo};
+use serde::de::DeserializeOwned;
 
 use crate::{Error, Result};
 
-const SINGLE: &str = "model.safetensors";
+/// The weights of a model in one file.
+pub(crate) const SINGLE: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
 /// safetensors' own limit for its header.
 const MAX_HEADER: u64 = 100_000_000;
@@ -42,9 +44,7 @@ impl Weights {
         struct Index {
             weight_map: BTreeMap<String, String>,
         }
-        let text = std::fs::read_to_string(&index).map_err(|e| Error::io(&index, e))?;
-        let index: Index = serde_json::from_str(&text)
-            .map_err(|e| Error::model(format!("{}: {e}", index.display())))?;
+        let index: Index = read_json(&index)?;
         let files: std::collections::BTreeSet<_> = index.weight_map.values().collect();
         Self::from_files(files.into_iter().map(|name| folder.join(name)))
     }
@@ -67,11 +67,6 @@ impl Weights {
     /// The names of all tensors.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.tensors.keys().map(String::as_str)
-    }
-
-    /// Whether a tensor of this name exists.
-    pub fn contains(&self, name: &str) -> bool {
-        self.tensors.contains_key(name)
     }
 
     /// A tensor's shape, if it exists.
@@ -110,6 +105,15 @@ impl Weights {
             Some(at) => Err(named(format!("element {at} is {}", values[at]))),
         }
     }
+}
+
+/// A JSON file of a model folder.
+///
+/// # Errors
+/// A file that cannot be read, or that is not the JSON it should be.
+pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
+    let text = std::fs::read_to_string(path).map_err(|e| Error::io(path, e))?;
+    serde_json::from_str(&text).map_err(|e| Error::model(format!("{}: {e}", path.display())))
 }
 
 /// Where the data begins, and what the header says.

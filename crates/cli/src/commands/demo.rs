@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use halo_core::config::TrainConfig;
-use halo_core::eval::{Item, Rate, verifier};
+use halo_core::eval::{Item, Judge, Rate, verifier};
 use halo_core::generate::Sampling;
 use halo_core::session::{Session, Step};
 use halo_core::{Error, Result};
@@ -72,8 +72,9 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<()> {
         Some(out) => out.clone(),
         None => free_folder(),
     };
-    let judge =
-        verifier::find(JUDGE).ok_or_else(|| Error::internal("the demo's verifier is missing"))?;
+    let judge = verifier::find(JUDGE)
+        .map(Judge::Verifier)
+        .ok_or_else(|| Error::internal("the demo's verifier is missing"))?;
     unpack(&out)?;
     let (start, run, prompts) = (
         out.join("start"),
@@ -104,13 +105,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<()> {
     output.note("\n… and answers the same requests again.");
     let after = answers(&run, &prompts, &sampling, output)?;
 
-    let judged = |items: &[Item]| -> Vec<bool> {
-        items
-            .iter()
-            .map(|item| judge.judge(&item.prompt, &item.completion))
-            .collect()
-    };
-    let (good_before, good_after) = (judged(&before), judged(&after));
+    let (good_before, good_after) = (judge.desirable(&before)?, judge.desirable(&after)?);
     show(&before, &after, &good_before, &good_after, output);
     let report = Report {
         before: Rate::of(&good_before),

@@ -4,22 +4,21 @@ use halo_kernels::matmul;
 use halo_train::Rng;
 use serde::{Deserialize, Serialize};
 
-use super::config::{DecoderConfig, ParameterSpec};
+use super::config::{DecoderConfig, LINEARS, ParameterSpec};
 use super::linear::Param;
 use crate::bank::Bank;
 use crate::storage::values;
 use crate::{Error, Result};
 
 /// The linear layers that a decoder block has, as PEFT names them.
-const MODULES: [&str; 7] = [
-    "q_proj",
-    "k_proj",
-    "v_proj",
-    "o_proj",
-    "gate_proj",
-    "up_proj",
-    "down_proj",
-];
+fn modules() -> [&'static str; 7] {
+    LINEARS.map(last_part)
+}
+
+/// `q_proj` of `self_attn.q_proj`.
+fn last_part(name: &str) -> &str {
+    name.rsplit_once('.').map_or(name, |(_, last)| last)
+}
 
 /// Which low-rank adapters to train.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -42,7 +41,7 @@ impl LoraConfig {
         LoraConfig {
             rank,
             alpha,
-            target_modules: MODULES.map(String::from).to_vec(),
+            target_modules: modules().map(String::from).to_vec(),
             layers: None,
         }
     }
@@ -71,10 +70,10 @@ impl LoraConfig {
             return Err(Error::parameter("lora target_modules is empty"));
         }
         for module in &self.target_modules {
-            if !MODULES.contains(&module.as_str()) {
+            if !modules().contains(&module.as_str()) {
                 return Err(Error::parameter(format!(
                     "unknown lora target module \"{module}\"; known: {}",
-                    MODULES.join(", ")
+                    modules().join(", ")
                 )));
             }
         }
@@ -143,7 +142,7 @@ pub(crate) fn initialise(name: &str, shape: &[usize], seed: u64) -> Vec<f32> {
 fn block_module(weight: &str) -> Option<(usize, &str)> {
     let rest = weight.strip_prefix("model.layers.")?;
     let (layer, rest) = rest.split_once('.')?;
-    let module = rest.strip_suffix(".weight")?.rsplit('.').next()?;
+    let module = last_part(rest.strip_suffix(".weight")?);
     Some((layer.parse().ok()?, module))
 }
 

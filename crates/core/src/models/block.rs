@@ -191,6 +191,22 @@ impl Block {
         storage::tensor(out, gate.shape())
     }
 
+    /// The linear layers, in the order of [`LINEARS`](super::config::LINEARS).
+    pub(crate) fn linears(&self) -> [&Linear; 7] {
+        let Block {
+            q,
+            k,
+            v,
+            o,
+            gate,
+            up,
+            down,
+            ..
+        } = self;
+        [q, k, v, o, gate, up, down]
+    }
+
+    /// As [`Block::linears`].
     pub(crate) fn linears_mut(&mut self) -> [&mut Linear; 7] {
         let Block {
             q,

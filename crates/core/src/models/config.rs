@@ -41,6 +41,17 @@ pub struct DecoderConfig {
     pub sliding_window: Vec<Option<usize>>,
 }
 
+/// The linear layers of a block, as Hugging Face names them; [`Block::linears`](super::block::Block::linears) has their order.
+pub(crate) const LINEARS: [&str; 7] = [
+    "self_attn.q_proj",
+    "self_attn.k_proj",
+    "self_attn.v_proj",
+    "self_attn.o_proj",
+    "mlp.gate_proj",
+    "mlp.up_proj",
+    "mlp.down_proj",
+];
+
 /// A parameter's name, shape and whether weight decay applies.
 pub(crate) type ParameterSpec = (String, Vec<usize>, bool);
 
@@ -66,15 +77,16 @@ impl DecoderConfig {
                 let decay = shape.len() > 1;
                 all.push((format!("model.layers.{layer}.{name}"), shape, decay));
             };
-            for (name, rows, columns, bias) in [
-                ("self_attn.q_proj", q, d, self.qkv_bias),
-                ("self_attn.k_proj", kv, d, self.qkv_bias),
-                ("self_attn.v_proj", kv, d, self.qkv_bias),
-                ("self_attn.o_proj", d, q, self.output_bias),
-                ("mlp.gate_proj", f, d, self.mlp_bias),
-                ("mlp.up_proj", f, d, self.mlp_bias),
-                ("mlp.down_proj", d, f, self.mlp_bias),
-            ] {
+            let shapes = [
+                (q, d, self.qkv_bias),
+                (kv, d, self.qkv_bias),
+                (kv, d, self.qkv_bias),
+                (d, q, self.output_bias),
+                (f, d, self.mlp_bias),
+                (f, d, self.mlp_bias),
+                (d, f, self.mlp_bias),
+            ];
+            for (name, (rows, columns, bias)) in LINEARS.into_iter().zip(shapes) {
                 add(&format!("{name}.weight"), vec![rows, columns]);
                 if bias {
                     add(&format!("{name}.bias"), vec![rows]);

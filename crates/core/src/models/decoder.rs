@@ -9,7 +9,7 @@ use halo_train::Pack;
 
 use super::adapter::{Adapter, LoraConfig, peft_names};
 use super::block::{self, Block};
-use super::config::DecoderConfig;
+use super::config::{DecoderConfig, LINEARS};
 use super::head::{self, Head};
 use super::linear::{Linear, Param};
 use super::norm::RmsNorm;
@@ -192,11 +192,12 @@ impl Decoder {
         let mut blocks = Vec::with_capacity(config.num_hidden_layers);
         for layer in 0..config.num_hidden_layers {
             let name = |part: &str| format!("model.layers.{layer}.{part}");
+            let [q, k, v, o, gate, up, down] = LINEARS.map(|part| linear(&name(part)));
             blocks.push(Block {
                 input_norm: norm(&name("input_layernorm.weight"))?,
-                q: linear(&name("self_attn.q_proj"))?,
-                k: linear(&name("self_attn.k_proj"))?,
-                v: linear(&name("self_attn.v_proj"))?,
+                q: q?,
+                k: k?,
+                v: v?,
                 qk_norm: match config.qk_norm {
                     true => Some((
                         norm(&name("self_attn.q_norm.weight"))?,
@@ -204,11 +205,11 @@ impl Decoder {
                     )),
                     false => None,
                 },
-                o: linear(&name("self_attn.o_proj"))?,
+                o: o?,
                 post_norm: norm(&name("post_attention_layernorm.weight"))?,
-                gate: linear(&name("mlp.gate_proj"))?,
-                up: linear(&name("mlp.up_proj"))?,
-                down: linear(&name("mlp.down_proj"))?,
+                gate: gate?,
+                up: up?,
+                down: down?,
                 shape,
                 window: config.sliding_window[layer],
             });

@@ -6,10 +6,12 @@ use serde_json::{Value, json};
 
 use super::adapter::LoraConfig;
 use crate::hub;
-use crate::weights::Weights;
+use crate::weights::{Weights, read_json};
 use crate::{Error, Result};
 
 pub(crate) const CONFIG: &str = "adapter_config.json";
+/// The key that names the base.
+const BASE: &str = "base_model_name_or_path";
 pub(crate) const WEIGHTS: &str = "adapter_model.safetensors";
 
 /// An adapter folder's contents.
@@ -28,9 +30,7 @@ pub(super) fn read(folder: &Path) -> Result<Option<Stored>> {
     if !path.is_file() {
         return Ok(None);
     }
-    let text = std::fs::read_to_string(&path).map_err(|e| Error::io(&path, e))?;
-    let json: Value = serde_json::from_str(&text)
-        .map_err(|e| Error::model(format!("{}: {e}", path.display())))?;
+    let json: Value = read_json(&path)?;
     let wrong = |problem: String| Error::model(format!("{}: {problem}", path.display()));
     if json.get("peft_type").and_then(Value::as_str) != Some("LORA") {
         return Err(wrong(format!(
@@ -81,9 +81,9 @@ pub(super) fn read(folder: &Path) -> Result<Option<Stored>> {
         _ => None,
     };
     let base = json
-        .get("base_model_name_or_path")
+        .get(BASE)
         .and_then(Value::as_str)
-        .ok_or_else(|| wrong("base_model_name_or_path is missing".into()))?;
+        .ok_or_else(|| wrong(format!("{BASE} is missing")))?;
     let base = [folder.join(base), PathBuf::from(base)]
         .into_iter()
         .chain(hub::cached_model(base))
@@ -103,6 +103,12 @@ pub(super) fn read(folder: &Path) -> Result<Option<Stored>> {
     }))
 }
 
+/// The base model that an adapter folder names, if the folder holds an adapter that can be read.
+pub fn base_name(folder: &Path) -> Option<String> {
+    let json: Value = read_json(&folder.join(CONFIG)).ok()?;
+    Some(json.get(BASE)?.as_str()?.to_owned())
+}
+
 /// `adapter_config.json` as PEFT reads it.
 pub(crate) fn config_json(lora: &LoraConfig, base: &Path) -> Value {
     // A model from a hub keeps its name: a path into this machine's cache would help nobody else.
@@ -110,7 +116,7 @@ pub(crate) fn config_json(lora: &LoraConfig, base: &Path) -> Value {
     json!({
         "peft_type": "LORA",
         "task_type": "CAUSAL_LM",
-        "base_model_name_or_path": base,
+        (BASE): base,
         "r": lora.rank,
         "lora_alpha": lora.alpha,
         "lora_dropout": 0.0,

@@ -8,12 +8,13 @@ use half::bf16;
 use serde_json::{Map, Value, json};
 
 use super::adapter::{LoraConfig, peft_names};
+use super::config::LINEARS;
 use super::decoder::Decoder;
 use super::linear::Linear;
 use super::load::Loaded;
 use super::peft;
 use crate::storage::{self, values};
-use crate::{Error, Result, atomic, run_folder};
+use crate::{Error, Result, atomic, run_folder, weights};
 
 /// The dtype of saved weights.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -48,7 +49,7 @@ pub fn save_model(
     };
     config[key] = name.into();
     write_json(&folder.join("config.json"), &config)?;
-    write_tensors(&folder.join("model.safetensors"), merged(decoder)?, dtype)
+    write_tensors(&folder.join(weights::SINGLE), merged(decoder)?, dtype)
 }
 
 /// Writes `adapter_config.json` and `adapter_model.safetensors`.
@@ -202,16 +203,8 @@ fn linears(decoder: &Decoder) -> impl Iterator<Item = (String, &Linear)> {
         .iter()
         .enumerate()
         .flat_map(|(layer, block)| {
-            [
-                ("self_attn.q_proj", &block.q),
-                ("self_attn.k_proj", &block.k),
-                ("self_attn.v_proj", &block.v),
-                ("self_attn.o_proj", &block.o),
-                ("mlp.gate_proj", &block.gate),
-                ("mlp.up_proj", &block.up),
-                ("mlp.down_proj", &block.down),
-            ]
-            .map(|(part, linear)| (format!("model.layers.{layer}.{part}.weight"), linear))
+            let name = move |part| format!("model.layers.{layer}.{part}.weight");
+            LINEARS.map(name).into_iter().zip(block.linears())
         })
 }
 

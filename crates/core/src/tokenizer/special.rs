@@ -6,6 +6,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::template::ChatTemplate;
+use crate::weights::read_json;
 use crate::{Error, Result};
 
 /// The names that a chat template may use as variables.
@@ -46,9 +47,7 @@ impl Files {
             if !path.is_file() {
                 return Ok(Value::Null);
             }
-            let text = std::fs::read_to_string(&path).map_err(|e| Error::io(&path, e))?;
-            serde_json::from_str(&text)
-                .map_err(|e| Error::model(format!("{}: {e}", path.display())))
+            read_json(&path)
         };
         Ok(Files {
             folder: folder.display().to_string(),
