@@ -88,6 +88,37 @@ impl<const N: usize> Dual<N> {
         self.chain(log1mexp(self.value), -1.0 / libm::expm1(-self.value))
     }
 
+    /// eˣ up to x = 80, its tangent beyond: finite for every finite x.
+    pub fn exp_capped(self) -> Self {
+        let (value, slope) = exp_capped(self.value);
+        self.chain(value, slope)
+    }
+
+    /// x within `low..=high`, with slope 0 outside.
+    pub fn clamp(self, low: f64, high: f64) -> Self {
+        if self.value < low {
+            Dual::constant(low)
+        } else if self.value > high {
+            Dual::constant(high)
+        } else {
+            self
+        }
+    }
+
+    /// The smaller of the two with its own derivative; the first of equals.
+    pub fn min(self, other: Self) -> Self {
+        if other.value < self.value {
+            other
+        } else {
+            self
+        }
+    }
+
+    /// The same number with the derivative forgotten.
+    pub fn detached(self) -> Self {
+        Dual::constant(self.value)
+    }
+
     /// max(x, 0); the slope at 0 is 0, as at every point that pays nothing.
     pub fn relu(self) -> Self {
         if self.value > 0.0 {
@@ -95,6 +126,20 @@ impl<const N: usize> Dual<N> {
         } else {
             Dual::constant(0.0)
         }
+    }
+}
+
+/// Exponents beyond this continue along the tangent: e⁸⁰ is larger than any probability ratio that is real.
+pub const EXPONENT_CAP: f64 = 80.0;
+
+/// (eˣ, its slope), along the tangent beyond [`EXPONENT_CAP`].
+pub fn exp_capped(x: f64) -> (f64, f64) {
+    if x <= EXPONENT_CAP {
+        let e = libm::exp(x);
+        (e, e)
+    } else {
+        let slope = libm::exp(EXPONENT_CAP);
+        (slope * (1.0 + (x - EXPONENT_CAP)), slope)
     }
 }
 
@@ -244,6 +289,13 @@ mod tests {
             &[-0.1, -core::f64::consts::LN_2, -1.0, -9.0],
         ),
         ("relu", Dual::relu, &[-2.0, 2.0]),
+        (
+            "exp_capped",
+            |x| (x * 1e-1).exp_capped(),
+            &[-9.0, 0.0, 20.0],
+        ),
+        ("clamp", |x| x.clamp(-1.0, 2.0), &[-3.0, 0.5, 3.0]),
+        ("min", |x| x.min(x * 2.0), &[-3.0, 3.0]),
         ("neg", |x| -x, &[1.5]),
         ("sum", |x| x + x.square() + 2.0, &[1.5]),
         ("difference", |x| 1.0 - x.square() - x - 2.0, &[1.5]),

@@ -1,33 +1,42 @@
 //! The only loop over examples and the only reduction.
 
 use alloc::format;
+use alloc::vec;
 use alloc::vec::Vec;
 
+use crate::dual::Dual;
 use crate::error::Error;
-use crate::example::{Label, Row, Sequence};
-use crate::loss::Loss;
-use crate::losses::{Denominator, Formula, Kernel};
-use crate::reference_point::Point;
-use crate::saturation::{TOLERANCE, Zone};
+use crate::example::{Batch, Label, Row, Sequence, Token};
+use crate::loss::{Loss, Part};
+use crate::losses::{Denominator, Formula, Kernel, TokenFormula};
+use crate::modifiers::Prepared;
+use crate::readable::check;
+use crate::saturation::{TOLERANCE, Zone, scaled};
 use crate::spec::{DataShape, Need};
+use crate::units::units;
 
 /// What sums are divided by: the counts of the whole optimiser step, over all micro-batches and ranks, so
 /// that accumulation and ranks give exactly the gradient of the big batch.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Normalizer {
     /// Rows, or pairs for a paired loss.
     pub units: f64,
     /// Completion tokens of all rows.
     pub tokens: f64,
+    /// Those of the desirable rows: what a likelihood beside a preference is divided by.
+    pub desirable_tokens: f64,
 }
 
 impl Normalizer {
     /// The counts of rows that are the whole step.
     pub fn of(loss: &Loss, rows: &[Row]) -> Normalizer {
+        let tokens = |row: &Row| f64::from(row.tokens);
+        let desirable = rows.iter().filter(|row| row.label == Label::Desirable);
         Normalizer {
             units: (rows.len() / loss.rows_per_unit()) as f64,
-            tokens: rows.iter().map(|row| f64::from(row.tokens)).sum(),
+            tokens: rows.iter().map(tokens).sum(),
+            desirable_tokens: desirable.map(tokens).sum(),
         }
     }
 }
@@ -38,161 +47,232 @@ impl Normalizer {
 pub struct Evaluation {
     /// Sum of the values over the normaliser: these rows' share of the step's loss.
     pub loss: f64,
-    /// dL/dlogp per row, normalised. A completion's every token receives its row's.
+    /// dL/dlogp per row, normalised. A completion's every token receives its row's. Empty for a loss whose tokens differ.
     pub dlogps: Vec<f64>,
-    /// β·r per row, nats; 0 where the loss has no reference.
+    /// dL/dlogp per token, normalised, row after row, for a loss with [`Loss::per_token`]; empty for the others.
+    pub token_dlogps: Vec<f64>,
+    /// The implicit reward per row, β·r in nats unless the loss defines another; 0 where it has none.
     pub rewards: Vec<f64>,
     /// Where each row stands, at a tolerance of 0.01; the two rows of a pair share theirs.
     pub zones: Vec<Zone>,
     /// The loss per unit (row or pair), before normalisation and with its weight.
     pub values: Vec<f64>,
-    /// Units whose value is a chord's and not the paper's curve (value=kahneman_tversky near 0).
+    /// Units whose value is not the paper's curve (a chord, a capped exponent); of losses over tokens, the tokens whose ratio is
+    /// where the gradient is cut off.
     pub clipped: usize,
+    /// Under humanline: tokens whose log-ratio is strictly within its range.
+    pub inside: Option<usize>,
 }
 
-/// Evaluates a loss and its gradient on rows, with a reference point that the loss's estimator gave (the
-/// default where it has none). No rows give zero.
+/// Evaluates a loss and its gradient on rows, whose reference points an estimator has set (0 where the loss has none). No rows
+/// give zero.
 ///
 /// # Errors
 /// Rows that the loss cannot read (a log-probability that is not finite, a pair not in the order chosen, rejected,
-/// an empty completion where lengths count), each named; a normaliser or point that is no number; a result
-/// that overflows.
-pub fn evaluate(
+/// an empty completion where lengths count, columns of tokens that are missing or of another length), each named; a normaliser
+/// that is no number; a result that overflows.
+pub fn evaluate<'a>(
     loss: &Loss,
-    rows: &[Row],
-    point: &Point,
+    batch: impl Into<Batch<'a>>,
     norm: &Normalizer,
 ) -> Result<Evaluation, Error> {
-    let (name, divisor) = match loss.denominator() {
+    let batch = batch.into();
+    check(loss, &batch)?;
+    let parts = loss.parts();
+    if let [part] = parts {
+        return term(loss, part, &batch, norm);
+    }
+    let mut sum: Option<Evaluation> = None;
+    for part in parts {
+        let mut one = term(loss, part, &batch, norm)?;
+        one.scale(part.weight);
+        if loss.per_token() && one.token_dlogps.is_empty() {
+            one.token_dlogps = spread(batch.rows, &one.dlogps);
+        }
+        sum = Some(match sum {
+            None => one,
+            Some(all) => all.plus(&one),
+        });
+    }
+    let mut sum = sum.unwrap_or_default();
+    if loss.per_token() {
+        sum.dlogps.clear();
+    }
+    Ok(sum)
+}
+
+/// One loss on the rows that it reads of a batch.
+fn term(loss: &Loss, part: &Part, batch: &Batch, norm: &Normalizer) -> Result<Evaluation, Error> {
+    let alone = loss.parts().len() == 1;
+    let imitates = !alone && part.spec.shape == DataShape::Any;
+    let (name, divisor) = match part.built.denominator {
         Denominator::Units => ("units", norm.units),
+        Denominator::Tokens if imitates => ("desirable_tokens", norm.desirable_tokens),
         Denominator::Tokens => ("tokens", norm.tokens),
     };
     let countable = divisor > 0.0 && divisor.is_finite();
-    if !countable && !rows.is_empty() {
+    // A step may hold no desirable row to imitate.
+    if !countable && !batch.rows.is_empty() && !(imitates && divisor == 0.0) {
         return Err(Error::data(
             name,
             format!("normaliser: {name} = {divisor} is not a positive count"),
         ));
     }
-    if !point.value.is_finite() {
-        return Err(Error::data(
-            "reference_point",
-            format!("reference point {} is not finite", point.value),
-        ));
-    }
-    match loss.kernel() {
-        Kernel::Row(formula) => reduce(loss, formula.as_ref(), rows, point, divisor),
-        Kernel::Pair(formula) => reduce(loss, formula.as_ref(), rows, point, divisor),
-    }
-}
-
-fn reduce<const N: usize>(
-    loss: &Loss,
-    formula: &dyn Formula<N>,
-    rows: &[Row],
-    point: &Point,
-    divisor: f64,
-) -> Result<Evaluation, Error> {
-    let bounds = formula.bounds(TOLERANCE);
-    let mut result = Evaluation {
-        dlogps: Vec::with_capacity(rows.len()),
-        rewards: Vec::with_capacity(rows.len()),
-        zones: Vec::with_capacity(rows.len()),
-        values: Vec::with_capacity(rows.len() / N),
-        ..Evaluation::default()
+    let old = part.built.needs.contains(&Need::OldLogps);
+    let prepared = part.built.tokens.prepare(batch, old);
+    let mut result = match &part.built.kernel {
+        Kernel::Row(formula) => reduce(part, formula.as_ref(), &prepared, imitates)?,
+        Kernel::Pair(formula) => reduce(part, formula.as_ref(), &prepared, false)?,
+        Kernel::Token(formula) => over_tokens(formula.as_ref(), &prepared, batch)?,
     };
-    let mut sum = 0.0;
-    let mut overflow = None;
-    for_each_unit(loss, rows, |first, unit| {
-        let value = formula.value(unit, point);
-        if !(value.value.is_finite() && value.gradient.iter().all(|g| g.is_finite())) {
-            overflow.get_or_insert(first);
-        }
-        sum += value.value;
-        result.values.push(value.value);
-        result.dlogps.extend(value.gradient.map(|g| g / divisor));
-        result
-            .rewards
-            .extend(unit.iter().map(|row| formula.reward(row)));
-        result
-            .zones
-            .extend([bounds.zone(formula.progress(unit, point)); N]);
-        result.clipped += usize::from(formula.clipped(unit, point));
-    })?;
-    if let Some(row) = overflow {
-        return Err(Error::at_row(
-            "logp",
-            row,
-            "the loss overflows: log-probabilities are too large to be real",
-        ));
+    result.inside = prepared.inside;
+    result.loss = match batch.rows.is_empty() || divisor == 0.0 {
+        true => 0.0,
+        false => result.values.iter().sum::<f64>() / divisor,
+    };
+    for slope in result.dlogps.iter_mut().chain(&mut result.token_dlogps) {
+        *slope = if *slope == 0.0 { 0.0 } else { *slope / divisor };
     }
-    if !rows.is_empty() {
-        result.loss = sum / divisor;
+    if part.built.tokens.per_token() {
+        if result.token_dlogps.is_empty() {
+            result.token_dlogps = spread(batch.rows, &result.dlogps);
+            result.dlogps.clear();
+        }
+        multiply(&mut result.token_dlogps, &prepared.slopes);
     }
     Ok(result)
 }
 
-/// Hands the rows over in units of `N`, after a check that the loss can read them.
-pub(crate) fn for_each_unit<const N: usize>(
-    loss: &Loss,
-    rows: &[Row],
-    mut each: impl FnMut(usize, &[Sequence<N>; N]),
-) -> Result<(), Error> {
-    let (units, rest) = rows.as_chunks::<N>();
-    if !rest.is_empty() {
-        let message = format!(
-            "{} needs rows in groups of {N}, got {}",
-            loss.spec().name,
-            rows.len()
-        );
-        return Err(Error::data("rows", message));
-    }
-    let paired = loss.data_shape() == DataShape::Paired;
-    for (index, unit) in units.iter().enumerate() {
-        for (offset, row) in unit.iter().enumerate() {
-            let expected = if offset == 0 {
-                Label::Desirable
-            } else {
-                Label::Undesirable
-            };
-            check(loss, index * N + offset, row, paired.then_some(expected))?;
+/// Units of rows: values and slopes before normalisation.
+fn reduce<const N: usize>(
+    part: &Part,
+    formula: &dyn Formula<N>,
+    prepared: &Prepared,
+    desirable_only: bool,
+) -> Result<Evaluation, Error> {
+    let bounds = formula.bounds(TOLERANCE);
+    let count = prepared.rows.len();
+    let mut result = Evaluation {
+        dlogps: vec![0.0; count],
+        rewards: vec![0.0; count],
+        zones: vec![Zone::Active; count],
+        values: vec![0.0; count / N],
+        ..Evaluation::default()
+    };
+    for (indices, unit) in units::<N>(part.built.coupling, &prepared.rows) {
+        let first = indices[0];
+        if desirable_only && unit[0].label == Label::Undesirable {
+            continue;
         }
-        each(
-            index * N,
-            &core::array::from_fn(|offset| Sequence::new(&unit[offset], offset)),
-        );
+        let weight = prepared.rows[first].weight;
+        let mut value = formula.value(&unit);
+        if weight != 1.0 {
+            value = weight * value;
+        }
+        finite(first, value.value, &value.gradient)?;
+        result.values[first / N] = value.value;
+        let zone = bounds.zone(scaled(formula, &unit));
+        for (&index, slope) in indices.iter().zip(value.gradient) {
+            result.dlogps[index] = slope;
+            result.zones[index] = zone;
+            // coupled units carry another row's reference: the reward is the row's own
+            result.rewards[index] = formula.reward(&Sequence::new(&prepared.rows[index], 0));
+        }
+        result.clipped += usize::from(formula.clipped(&unit));
     }
-    Ok(())
+    Ok(result)
 }
 
-fn check(loss: &Loss, index: usize, row: &Row, expected: Option<Label>) -> Result<(), Error> {
-    if !row.logp.is_finite() {
-        return Err(Error::at_row(
+/// Tokens of rows: values per row and slopes per token, before normalisation.
+fn over_tokens(
+    formula: &dyn TokenFormula,
+    prepared: &Prepared,
+    batch: &Batch,
+) -> Result<Evaluation, Error> {
+    let tokens = batch.tokens;
+    let logps = match prepared.logps.is_empty() {
+        true => tokens.logps,
+        false => &prepared.logps,
+    };
+    let mut result = Evaluation {
+        rewards: vec![0.0; batch.rows.len()],
+        zones: vec![Zone::Active; batch.rows.len()],
+        token_dlogps: Vec::with_capacity(logps.len()),
+        ..Evaluation::default()
+    };
+    let mut at = 0;
+    for (index, row) in batch.rows.iter().enumerate() {
+        let scale = row.weight * formula.scale(row);
+        let mut sum = 0.0;
+        for t in at..at + row.tokens as usize {
+            let token = Token {
+                logp: Dual::variable(logps[t], 0),
+                ref_logp: tokens.ref_logps.get(t).copied().unwrap_or_default(),
+                old_logp: tokens.old_logps.get(t).copied().unwrap_or_default(),
+                advantage: row.advantage,
+            };
+            let value = scale * formula.value(&token);
+            sum += value.value;
+            result.token_dlogps.push(value.gradient[0]);
+            result.clipped += usize::from(formula.clipped(&token));
+        }
+        finite(index, sum, &result.token_dlogps[at..])?;
+        result.values.push(sum);
+        at += row.tokens as usize;
+    }
+    Ok(result)
+}
+
+fn finite(row: usize, value: f64, slopes: &[f64]) -> Result<(), Error> {
+    match value.is_finite() && slopes.iter().all(|slope| slope.is_finite()) {
+        true => Ok(()),
+        false => Err(Error::at_row(
             "logp",
-            index,
-            format!("logp = {} is not finite", row.logp),
-        ));
+            row,
+            "the loss overflows: log-probabilities are too large to be real",
+        )),
     }
-    if loss.needs(Need::Reference) && !row.ref_logp.is_finite() {
-        return Err(Error::at_row(
-            "ref_logp",
-            index,
-            format!("ref_logp = {} is not finite", row.ref_logp),
-        ));
+}
+
+/// Each token receives its row's.
+fn spread(rows: &[Row], dlogps: &[f64]) -> Vec<f64> {
+    let of = |(row, slope): (&Row, &f64)| vec![*slope; row.tokens as usize];
+    rows.iter().zip(dlogps).flat_map(of).collect()
+}
+
+fn multiply(slopes: &mut [f64], factors: &[f64]) {
+    slopes
+        .iter_mut()
+        .zip(factors)
+        .for_each(|(slope, factor)| *slope *= factor);
+}
+
+impl Evaluation {
+    fn scale(&mut self, weight: f64) {
+        self.loss *= weight;
+        let slopes = self.dlogps.iter_mut().chain(&mut self.token_dlogps);
+        slopes.chain(&mut self.values).for_each(|x| *x *= weight);
     }
-    if loss.needs(Need::Lengths) && row.tokens == 0 {
-        return Err(Error::at_row(
-            "tokens",
-            index,
-            "the completion has no tokens",
-        ));
+
+    /// The sum of two terms on the same rows; rewards and zones are those of the first term that has any.
+    fn plus(mut self, other: &Evaluation) -> Evaluation {
+        let add = |a: &mut [f64], b: &[f64]| a.iter_mut().zip(b).for_each(|(a, b)| *a += b);
+        self.loss += other.loss;
+        add(&mut self.dlogps, &other.dlogps);
+        add(&mut self.token_dlogps, &other.token_dlogps);
+        // a likelihood beside pairs has a value per row
+        let per_unit = (other.values.len() / self.values.len().max(1)).max(1);
+        for (value, part) in self.values.iter_mut().zip(other.values.chunks(per_unit)) {
+            *value += part.iter().sum::<f64>();
+        }
+        if self.rewards.iter().all(|reward| *reward == 0.0) {
+            self.rewards.clone_from(&other.rewards);
+        }
+        if self.zones.iter().all(|zone| *zone == Zone::Active) {
+            self.zones.clone_from(&other.zones);
+        }
+        self.clipped += other.clipped;
+        self.inside = self.inside.or(other.inside);
+        self
     }
-    if expected.is_some_and(|label| label != row.label) {
-        return Err(Error::at_row(
-            "label",
-            index,
-            "pairs are rows of chosen (desirable), rejected (undesirable), in turn",
-        ));
-    }
-    Ok(())
 }

@@ -5,15 +5,14 @@
 //! takes back the loss and its gradient with respect to each of them:
 //!
 //! ```
-//! use halo_loss::{Label, Loss, Normalizer, Params, Point, Row, evaluate};
+//! use halo_loss::{Label, Loss, Normalizer, Params, Row, evaluate};
 //!
 //! let loss = Loss::new("kto", &Params::new())?;
 //! let rows = [
-//!     Row { logp: -20.0, ref_logp: -22.0, tokens: 10, label: Label::Desirable },
-//!     Row { logp: -18.0, ref_logp: -17.0, tokens: 6, label: Label::Undesirable },
+//!     Row { logp: -20.0, ref_logp: -22.0, label: Label::Desirable, z0: 0.3, ..Row::default() },
+//!     Row { logp: -18.0, ref_logp: -17.0, label: Label::Undesirable, z0: 0.3, ..Row::default() },
 //! ];
-//! let point = Point { raw: 0.3, value: 0.3, clamped: false };
-//! let result = evaluate(&loss, &rows, &point, &Normalizer::of(&loss, &rows))?;
+//! let result = evaluate(&loss, &rows, &Normalizer::of(&loss, &rows))?;
 //! assert!((result.loss - (0.457602059226 + 0.467545693613) / 2.0).abs() < 1e-12);
 //! assert!(result.dlogps[0] < 0.0 && result.dlogps[1] > 0.0);
 //! # Ok::<(), halo_loss::Error>(())
@@ -34,25 +33,33 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod advantage;
+pub mod advice;
 pub mod dual;
 mod error;
 mod evaluate;
 mod example;
 mod loss;
 mod losses;
+mod mixture;
+pub mod modifiers;
 mod params;
+mod readable;
 pub mod reference_point;
 pub mod saturation;
 mod spec;
+mod units;
 pub mod value;
 pub mod weighting;
 
+pub use advantage::Advantage;
 pub use error::Error;
 pub use evaluate::{Evaluation, Normalizer, evaluate};
-pub use example::{Label, Row};
+pub use example::{Batch, Label, Row, TokenColumns, Tokens};
 pub use loss::Loss;
 pub use losses::{find, registry};
+pub use modifiers::Modifier;
 pub use params::{ParamValue, Params};
 pub use reference_point::{Estimator, Point, Scope, Source};
 pub use saturation::Zone;
-pub use spec::{DataShape, Need, ParamKind, ParamSpec, Range, Spec};
+pub use spec::{COMPAT, DataShape, Need, ParamKind, ParamSpec, Preset, Range, Spec};

@@ -1,52 +1,73 @@
-//! A loss of the registry with its parameters checked: what everything else is handed.
+//! A loss of the registry with its parameters checked, or a weighted sum of several: what everything else is handed.
 
+use alloc::format;
+use alloc::string::String;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
+use crate::advantage::Advantage;
 use crate::error::Error;
-use crate::losses::{self, Built, Denominator, Kernel};
+use crate::example::Batch;
+use crate::losses::{self, Built, Coupling, Kernel};
+use crate::mixture;
+use crate::modifiers;
 use crate::params::{ParamValue, Params};
+use crate::readable::check_tokens;
 use crate::reference_point::Estimator;
-use crate::spec::{DataShape, Need, Spec};
+use crate::spec::{COMPAT, DataShape, Need, Spec};
 use crate::weighting::Weights;
 
 /// A loss, ready to evaluate. Cheap to clone, safe to share.
 #[derive(Clone, Debug)]
 pub struct Loss {
-    spec: &'static Spec,
+    name: Arc<str>,
     params: Arc<Params>,
-    built: Arc<Built>,
+    parts: Arc<[Part]>,
+}
+
+/// One term of a weighted sum; a loss of the registry is a sum of one.
+#[derive(Debug)]
+pub(crate) struct Part {
+    pub(crate) weight: f64,
+    pub(crate) spec: &'static Spec,
+    pub(crate) built: Built,
 }
 
 impl Loss {
-    /// The loss of that name; parameters that are not set have their defaults.
+    /// The loss of that name; parameters that are not set have their defaults. A weighted sum is written as in
+    /// `dpo + 0.5*sft`, and its parameters as in `dpo.beta`.
     ///
     /// # Errors
     /// An unknown name, an unknown parameter (each with the known ones), a value of another type or out of range,
-    /// or values that contradict each other.
+    /// values that contradict each other, losses that cannot be summed.
     pub fn new(name: &str, params: &Params) -> Result<Loss, Error> {
-        let definition = losses::definition(name)?;
-        let spec = definition.spec;
-        let mut resolved = Params::new();
-        for param in spec.params {
-            resolved.set(param.name, param.default());
+        if let Some(terms) = mixture::terms(name)? {
+            return mixture::build(&terms, params);
         }
-        for (key, value) in params.iter() {
-            spec.param(key)
-                .and_then(|param| param.check(value))
-                .map_err(|e| e.of(name))?;
-            resolved.set(key, value.clone());
-        }
-        let built = (definition.build)(&resolved).map_err(|e| e.of(name))?;
+        let (part, resolved) = part(name, params)?;
         Ok(Loss {
-            spec,
+            name: part.spec.name.into(),
             params: Arc::new(resolved),
-            built: Arc::new(built),
+            parts: Arc::new([part]),
         })
     }
 
-    /// What is known about it.
+    pub(crate) fn sum(name: String, params: Params, parts: Vec<Part>) -> Loss {
+        Loss {
+            name: name.into(),
+            params: Arc::new(params),
+            parts: parts.into(),
+        }
+    }
+
+    /// Its name: a word of the registry, or a weighted sum of them.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What is known about it; of a weighted sum, about its first term.
     pub fn spec(&self) -> &'static Spec {
-        self.spec
+        self.parts[0].spec
     }
 
     /// All its parameters, defaults included.
@@ -56,17 +77,44 @@ impl Loss {
 
     /// Whether it needs this, its parameters considered.
     pub fn needs(&self, need: Need) -> bool {
-        self.built.needs.contains(&need)
+        self.parts
+            .iter()
+            .any(|part| part.built.needs.contains(&need))
     }
 
     /// The shape of data that it reads.
     pub fn data_shape(&self) -> DataShape {
-        self.spec.shape
+        let shapes = self.parts.iter().map(|part| part.spec.shape);
+        shapes
+            .into_iter()
+            .find(|shape| *shape != DataShape::Any)
+            .unwrap_or(DataShape::Any)
     }
 
     /// How its reference point is estimated; `None` for a loss that has none.
     pub fn reference_point(&self) -> Option<Estimator> {
-        self.built.reference_point
+        self.parts
+            .iter()
+            .find_map(|part| part.built.reference_point)
+    }
+
+    /// How advantages are made of the data's rewards; `None` for a loss that reads none.
+    pub fn advantage(&self) -> Option<Advantage> {
+        self.parts.iter().find_map(|part| part.built.advantage)
+    }
+
+    /// Whether the units of a step know each other, so that only the whole step can be evaluated.
+    pub fn couples(&self) -> bool {
+        self.parts
+            .iter()
+            .any(|part| part.built.coupling != Coupling::None)
+    }
+
+    /// Whether tokens of one row can have different gradients, so that [`crate::Evaluation::token_dlogps`] is what counts.
+    pub fn per_token(&self) -> bool {
+        self.parts.iter().any(|part| {
+            matches!(part.built.kernel, Kernel::Token(_)) || part.built.tokens.per_token()
+        })
     }
 
     /// The same loss with one parameter changed.
@@ -76,7 +124,7 @@ impl Loss {
     pub fn with(&self, key: &str, value: impl Into<ParamValue>) -> Result<Loss, Error> {
         let mut params = Params::clone(&self.params);
         params.set(key, value);
-        Loss::new(self.spec.name, &params)
+        Loss::new(&self.name, &params)
     }
 
     /// The same loss with these class weights.
@@ -84,37 +132,105 @@ impl Loss {
     /// # Errors
     /// A loss without class weights; a weight out of range.
     pub fn with_weights(&self, weights: Weights) -> Result<Loss, Error> {
-        self.with("desirable_weight", weights.desirable)?
-            .with("undesirable_weight", weights.undesirable)
+        self.with(&self.key("desirable_weight"), weights.desirable)?
+            .with(&self.key("undesirable_weight"), weights.undesirable)
+    }
+
+    /// Under which key a parameter stands: in a weighted sum behind the name of the first term that has it.
+    pub fn key(&self, param: &str) -> String {
+        let holder = || {
+            self.parts
+                .iter()
+                .find(|part| part.spec.param(param).is_ok())
+        };
+        match self.parts.len() > 1 {
+            true => holder().map_or(param.into(), |part| format!("{}.{param}", part.spec.name)),
+            false => param.into(),
+        }
+    }
+
+    /// The value of a parameter by its plain name; see [`Loss::key`].
+    pub fn param(&self, name: &str) -> Option<&ParamValue> {
+        self.params.get(&self.key(name))
     }
 
     /// Rows in a unit of normalisation: 1, or 2 for pairs.
     pub fn rows_per_unit(&self) -> usize {
-        match self.built.kernel {
-            Kernel::Row(_) => 1,
-            Kernel::Pair(_) => 2,
+        match self.data_shape() {
+            DataShape::Paired => 2,
+            _ => 1,
         }
     }
 
-    pub(crate) fn kernel(&self) -> &Kernel {
-        &self.built.kernel
+    /// What the reference point's estimator sees of rows: after the modifiers that act on tokens, in nats.
+    ///
+    /// # Errors
+    /// Columns of tokens that are missing or of another length, where the estimator or a modifier reads them.
+    pub fn observe<'a>(&self, batch: impl Into<Batch<'a>>) -> Result<Vec<f64>, Error> {
+        let batch = batch.into();
+        check_tokens(self, &batch)?;
+        let holder = |part: &&Part| part.built.reference_point.is_some();
+        let Some(part) = self.parts.iter().find(holder) else {
+            return Ok(Vec::new());
+        };
+        let prepared = part.built.tokens.prepare(&batch, false);
+        let mut tokens = batch.tokens;
+        if !prepared.logps.is_empty() {
+            tokens.logps = &prepared.logps;
+        }
+        let estimator = part.built.reference_point;
+        let rows = &prepared.rows;
+        Ok(estimator.map_or_else(Vec::new, |estimator| {
+            estimator.observe(&Batch { rows, tokens })
+        }))
     }
 
-    pub(crate) fn denominator(&self) -> Denominator {
-        self.built.denominator
+    pub(crate) fn parts(&self) -> &[Part] {
+        &self.parts
     }
+}
+
+/// One loss of the registry, and all its parameters.
+pub(crate) fn part(name: &str, params: &Params) -> Result<(Part, Params), Error> {
+    let definition = losses::definition(name)?;
+    let spec = definition.spec;
+    let mut resolved = Params::new();
+    for param in spec.all_params() {
+        resolved.set(param.name, param.default());
+    }
+    if let Some(preset) = params.get(COMPAT) {
+        let preset = spec.preset(&format!("{preset}")).map_err(|e| e.of(name))?;
+        for (key, value) in preset.values {
+            resolved.set(key, *value);
+        }
+    }
+    for (key, value) in params.iter().filter(|(key, _)| *key != COMPAT) {
+        spec.param(key)
+            .and_then(|param| param.check(value))
+            .map_err(|e| e.of(name))?;
+        resolved.set(key, value.clone());
+    }
+    let built = (definition.build)(&resolved)
+        .and_then(|built| modifiers::apply(spec.modifiers, &resolved, built))
+        .map_err(|e| e.of(name))?;
+    let part = Part {
+        weight: 1.0,
+        spec,
+        built,
+    };
+    Ok((part, resolved))
 }
 
 /// Equal by name and parameters.
 impl PartialEq for Loss {
     fn eq(&self, other: &Self) -> bool {
-        self.spec.name == other.spec.name && self.params == other.params
+        self.name == other.name && self.params == other.params
     }
 }
 
 impl core::fmt::Display for Loss {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.write_str(self.spec.name)?;
+        f.write_str(&self.name)?;
         for (index, (key, value)) in self.params.iter().enumerate() {
             write!(f, "{}{key}={}", if index == 0 { " " } else { ", " }, value)?;
         }

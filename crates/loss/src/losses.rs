@@ -4,11 +4,13 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt::Debug;
 
+use crate::advantage::Advantage;
 use crate::dual::Dual;
 use crate::error::Error;
-use crate::example::Sequence;
+use crate::example::{Row, Sequence, Token};
+use crate::modifiers::TokenRules;
 use crate::params::Params;
-use crate::reference_point::{Estimator, Point};
+use crate::reference_point::Estimator;
 use crate::saturation::Bounds;
 use crate::spec::{Need, Spec};
 
@@ -59,26 +61,38 @@ pub(crate) struct Built {
     pub(crate) needs: Vec<Need>,
     pub(crate) denominator: Denominator,
     pub(crate) reference_point: Option<Estimator>,
+    pub(crate) coupling: Coupling,
+    pub(crate) advantage: Option<Advantage>,
+    pub(crate) tokens: TokenRules,
 }
 
 impl Built {
-    /// Everything the spec says; a mean over units; no reference point.
+    /// Everything the spec says; a mean over units; no reference point, no advantages, units that do not know each other.
     pub(crate) fn new(spec: &Spec, kernel: Kernel) -> Built {
         Built {
             kernel,
             needs: spec.needs.to_vec(),
             denominator: Denominator::Units,
             reference_point: None,
+            coupling: Coupling::None,
+            advantage: None,
+            tokens: TokenRules::default(),
         }
+    }
+
+    /// Without what this choice of parameters does not need.
+    pub(crate) fn without(mut self, need: Need) -> Built {
+        self.needs.retain(|other| *other != need);
+        self
     }
 }
 
-/// The unit that a formula looks at. Losses over tokens or over whole groups become a variant here and
-/// an arm in `evaluate.rs`.
+/// The unit that a formula looks at.
 #[derive(Clone, Debug)]
 pub(crate) enum Kernel {
     Row(Arc<dyn Formula<1>>),
     Pair(Arc<dyn Formula<2>>),
+    Token(Arc<dyn TokenFormula>),
 }
 
 impl Kernel {
@@ -89,6 +103,25 @@ impl Kernel {
     pub(crate) fn pair(formula: impl Formula<2> + 'static) -> Kernel {
         Kernel::Pair(Arc::new(formula))
     }
+
+    pub(crate) fn token(formula: impl TokenFormula + 'static) -> Kernel {
+        Kernel::Token(Arc::new(formula))
+    }
+
+    pub(crate) fn rows_per_unit(&self) -> usize {
+        match self {
+            Kernel::Pair(_) => 2,
+            Kernel::Row(_) | Kernel::Token(_) => 1,
+        }
+    }
+
+    pub(crate) fn bounds(&self, tolerance: f64) -> Bounds {
+        match self {
+            Kernel::Row(formula) => formula.bounds(tolerance),
+            Kernel::Pair(formula) => formula.bounds(tolerance),
+            Kernel::Token(_) => Bounds::never(),
+        }
+    }
 }
 
 /// What the sum over units is divided by; always the global count, never a micro-batch's.
@@ -98,21 +131,31 @@ pub(crate) enum Denominator {
     Tokens,
 }
 
+/// Whether the units of a step know each other. A loss that couples them must be evaluated on the whole step at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Coupling {
+    None,
+    /// The k-th smallest margin of the policy meets the k-th smallest of the reference.
+    Margins,
+    /// The k-th smallest chosen log-ratio meets the k-th smallest rejected one.
+    Answers,
+}
+
 /// A loss of units of `N` rows (1: a row; 2: chosen and rejected), each row's log-probability a variable.
 ///
 /// Only `value` is the loss; the rest tells what the loss does to the data, and has a default for losses
 /// that do nothing of the kind.
 pub(crate) trait Formula<const N: usize>: Debug + Send + Sync {
-    /// The loss of one unit, before any normalisation.
-    fn value(&self, unit: &[Sequence<N>; N], point: &Point) -> Dual<N>;
+    /// The loss of one unit, before any normalisation. Whoever has a β multiplies it with the first row's `beta_scale`.
+    fn value(&self, unit: &[Sequence<N>; N]) -> Dual<N>;
 
-    /// The implicit reward β·r of one of its rows; 0 where the loss has none.
+    /// The implicit reward of one of its rows, β·r unless the loss defines another; 0 where it has none.
     fn reward(&self, _row: &Sequence<N>) -> f64 {
         0.0
     }
 
     /// Where the unit stands on the axis of `bounds`: larger is further on the right side.
-    fn progress(&self, _unit: &[Sequence<N>; N], _point: &Point) -> f64 {
+    fn progress(&self, _unit: &[Sequence<N>; N]) -> f64 {
         0.0
     }
 
@@ -121,8 +164,22 @@ pub(crate) trait Formula<const N: usize>: Debug + Send + Sync {
         Bounds::never()
     }
 
-    /// Whether the value here is not the paper's, because its slope there is not finite.
-    fn clipped(&self, _unit: &[Sequence<N>; N], _point: &Point) -> bool {
+    /// Whether the value here is not the paper's, because its slope there is not finite or its exponent too large.
+    fn clipped(&self, _unit: &[Sequence<N>; N]) -> bool {
         false
     }
+}
+
+/// A loss of single tokens: a row's is the sum over its tokens times `scale`.
+pub(crate) trait TokenFormula: Debug + Send + Sync {
+    /// The loss of one token.
+    fn value(&self, token: &Token) -> Dual<1>;
+
+    /// What a row's sum over tokens is multiplied by: 1 / n for a mean.
+    fn scale(&self, _row: &Row) -> f64 {
+        1.0
+    }
+
+    /// Whether the token's ratio is where its gradient is cut off.
+    fn clipped(&self, token: &Token) -> bool;
 }

@@ -1,10 +1,15 @@
 //! Reference points z₀, in nats and without β: what a gain or a loss is measured against.
 //!
-//! An estimator turns rows into sums that add up across micro-batches and ranks, and the sums into a point.
-//! A point is never differentiated. A new estimator is one file in `reference_point/` and one word below.
+//! An estimator turns rows into sums that add up across micro-batches and ranks, and the sums into a point; some give each row
+//! its own, some remember earlier steps. A point is never differentiated. A new estimator is one file in `reference_point/` and
+//! one word below.
+
+use alloc::vec;
+use alloc::vec::Vec;
 
 use crate::error::Error;
-use crate::example::Row;
+use crate::example::{Batch, Label, Row};
+use crate::modifiers::spans;
 
 /// `name` stands for `reference_point/name.rs`, which holds `ESTIMATOR`.
 macro_rules! estimators {
@@ -16,10 +21,23 @@ macro_rules! estimators {
     };
 }
 
-estimators![mismatch, batch_mean, zero, uniform];
-
-/// Sums over rows; entries of micro-batches and ranks add up.
-pub type Sums = [f64; 4];
+estimators![
+    mismatch,
+    halos,
+    trl,
+    clamp_first,
+    class_opposite,
+    class_mean,
+    token_max,
+    batch_mean,
+    leave_one_out,
+    per_prompt,
+    ring_buffer,
+    running_mean,
+    ema,
+    uniform,
+    zero
+];
 
 /// Which rows an estimator reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +49,7 @@ pub type Sums = [f64; 4];
 pub enum Source {
     /// None.
     None,
-    /// Prompts with the completion of another prompt.
+    /// Prompts with the completion of another prompt: row i's twin is the i-th.
     Mismatched,
     /// The rows of the loss themselves.
     Matched,
@@ -52,7 +70,7 @@ pub enum Scope {
     Microbatch,
 }
 
-/// A reference point.
+/// A reference point; of an estimator that gives each row its own, the mean over rows.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Point {
@@ -60,72 +78,64 @@ pub struct Point {
     pub raw: f64,
     /// What the loss uses, nats.
     pub value: f64,
-    /// Whether the clamp changed it.
-    pub clamped: bool,
+    /// The share of rows for which the clamp changed it: 0 or 1 where all share one point.
+    pub clamped: f64,
 }
 
-impl Point {
-    fn unclamped(raw: f64) -> Point {
-        Point {
-            raw,
-            value: raw,
-            clamped: false,
-        }
-    }
-
-    /// A divergence is not negative: an estimate below 0 counts as 0.
-    fn at_least_zero(raw: f64) -> Point {
-        if raw < 0.0 {
-            Point {
-                raw,
-                value: 0.0,
-                clamped: true,
-            }
-        } else {
-            Point::unclamped(raw)
-        }
-    }
+/// What is observed of a row.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Measure {
+    /// ln π − ln π_ref.
+    LogRatio,
+    /// ln π.
+    Logp,
+    /// The largest log-ratio of a token.
+    Peak,
 }
 
-pub(crate) struct Definition {
+/// An observation, nats, with what is known of the row that it is made for.
+#[derive(Clone, Copy, Debug)]
+struct Observed {
+    x: f64,
+    label: Label,
+    group: usize,
+}
+
+/// What an estimator may be told.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Settings {
+    /// Per token instead of per sequence.
+    length_average: bool,
+    /// Whether an estimate below 0 counts as 0; `None`: as the estimator has it.
+    clamp: Option<bool>,
+    /// Of `ema`.
+    decay: f64,
+    /// Of `ring_buffer`, in rows.
+    window: f64,
+}
+
+struct Definition {
     name: &'static str,
     meaning: &'static str,
     source: Source,
-    accumulate: fn(&mut Sums, Measure, &Row),
-    finish: fn(&Sums) -> Point,
-}
-
-/// How a row is measured: by sums over its tokens, or by means.
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Measure {
-    length_average: bool,
-}
-
-impl Measure {
-    /// ln π, nats or nats per token.
-    fn logp(self, row: &Row) -> f64 {
-        self.per_token(row.logp, row)
-    }
-
-    /// ln π − ln π_ref, nats or nats per token.
-    fn log_ratio(self, row: &Row) -> f64 {
-        self.per_token(row.logp - row.ref_logp, row)
-    }
-
-    fn per_token(self, sum: f64, row: &Row) -> f64 {
-        if self.length_average {
-            sum / f64::from(row.tokens)
-        } else {
-            sum
-        }
-    }
+    measure: Measure,
+    /// A divergence is not negative: an estimate of one below 0 counts as 0.
+    clamp: bool,
+    /// Numbers in the sums, given the count of groups.
+    width: fn(groups: usize) -> usize,
+    /// Adds one rank's share of one micro-batch.
+    accumulate: fn(&mut [f64], &[Observed]),
+    /// The raw estimate of the whole scope; may read and write what earlier steps left.
+    finish: fn(&[f64], &mut Vec<f64>, &Settings) -> f64,
+    /// The raw estimate for one row, where rows have their own.
+    own: Option<fn(&[f64], &Observed) -> f64>,
 }
 
 /// An estimator of the reference point, by name.
 #[derive(Clone, Copy)]
 pub struct Estimator {
     definition: &'static Definition,
-    measure: Measure,
+    settings: Settings,
 }
 
 impl Estimator {
@@ -137,17 +147,33 @@ impl Estimator {
         let definition = DEFINITIONS.iter().find(|d| d.name == name);
         let definition =
             definition.ok_or_else(|| Error::unknown("reference point", name, NAMES))?;
+        let settings = Settings {
+            length_average: false,
+            clamp: None,
+            decay: DECAY,
+            window: WINDOW,
+        };
         Ok(Estimator {
             definition,
-            measure: Measure {
-                length_average: false,
-            },
+            settings,
         })
     }
 
     /// The same, measuring rows per token.
     pub fn length_average(mut self, length_average: bool) -> Estimator {
-        self.measure.length_average = length_average;
+        self.settings.length_average = length_average;
+        self
+    }
+
+    /// The same, with a clamp at 0 or without, whatever its own habit.
+    pub fn clamp(mut self, clamp: bool) -> Estimator {
+        self.settings.clamp = Some(clamp);
+        self
+    }
+
+    /// The same, with what `ema` keeps of its mean a step and how many rows `ring_buffer` remembers.
+    pub fn memory(mut self, decay: f64, window: f64) -> Estimator {
+        (self.settings.decay, self.settings.window) = (decay, window);
         self
     }
 
@@ -166,22 +192,101 @@ impl Estimator {
         self.definition.source
     }
 
-    /// Adds rows to the sums.
-    pub fn accumulate(&self, sums: &mut Sums, rows: &[Row]) {
-        for row in rows {
-            (self.definition.accumulate)(sums, self.measure, row);
-        }
+    /// Whether it reads the tokens of its rows one by one.
+    pub fn per_token(&self) -> bool {
+        self.definition.measure == Measure::Peak
     }
 
-    /// The point that the sums of the whole scope give; 0 of no rows.
-    pub fn finish(&self, sums: &Sums) -> Point {
-        (self.definition.finish)(sums)
+    /// Whether rows have points of their own; [`Estimator::assign`] then says what they are on the whole.
+    pub fn per_row(&self) -> bool {
+        self.definition.own.is_some()
+    }
+
+    /// What it sees of each row, nats (per token if so set).
+    pub fn observe(&self, batch: &Batch) -> Vec<f64> {
+        if self.definition.measure == Measure::Peak {
+            let ratio = |t: usize| batch.tokens.logps[t] - batch.tokens.ref_logps[t];
+            let larger = |a: f64, b: f64| if b > a { b } else { a };
+            let peak = |span: core::ops::Range<usize>| span.map(ratio).reduce(larger);
+            let spans = spans(batch.rows).into_iter();
+            return spans.map(|span| peak(span).unwrap_or_default()).collect();
+        }
+        let of = |row: &Row| {
+            let sum = match self.definition.measure {
+                Measure::Logp => row.logp,
+                _ => row.logp - row.ref_logp,
+            };
+            match self.settings.length_average {
+                true => sum / f64::from(row.tokens),
+                false => sum,
+            }
+        };
+        batch.rows.iter().map(of).collect()
+    }
+
+    /// Empty sums, for rows whose [`Row::group`] is below `groups`.
+    pub fn sums(&self, groups: usize) -> Vec<f64> {
+        vec![0.0; (self.definition.width)(groups)]
+    }
+
+    /// Adds one rank's share of one micro-batch: what was observed, and the rows that it is for, index by index.
+    pub fn accumulate(&self, sums: &mut [f64], rows: &[Row], observed: &[f64]) {
+        let seen: Vec<Observed> = rows.iter().zip(observed).map(Observed::new).collect();
+        (self.definition.accumulate)(sums, &seen);
+    }
+
+    /// The point that the sums of the whole scope give; 0 of no rows. `memory` is what its last call left, empty at first.
+    pub fn finish(&self, sums: &[f64], memory: &mut Vec<f64>) -> Point {
+        self.clamped((self.definition.finish)(sums, memory, &self.settings))
+    }
+
+    /// Gives the rows their points, and says what those are on the whole. Sums and observations as in [`Estimator::accumulate`].
+    pub fn assign(&self, point: &Point, sums: &[f64], rows: &mut [Row], observed: &[f64]) -> Point {
+        let Some(own) = self.definition.own else {
+            rows.iter_mut().for_each(|row| row.z0 = point.value);
+            return *point;
+        };
+        let mut mean = Point::default();
+        let n = rows.len() as f64;
+        for (row, x) in rows.iter_mut().zip(observed) {
+            let point = self.clamped(own(sums, &Observed::new((&*row, x))));
+            row.z0 = point.value;
+            mean.raw += point.raw / n;
+            mean.value += point.value / n;
+            mean.clamped += point.clamped / n;
+        }
+        mean
+    }
+
+    fn clamped(&self, raw: f64) -> Point {
+        let clamp = self.settings.clamp.unwrap_or(self.definition.clamp);
+        let below = clamp && raw < 0.0;
+        Point {
+            raw,
+            value: if below { 0.0 } else { raw },
+            clamped: f64::from(below),
+        }
+    }
+}
+
+/// What `ema` keeps of its mean at each step, unless said otherwise.
+pub const DECAY: f64 = 0.9;
+/// How many rows `ring_buffer` remembers, unless said otherwise.
+pub const WINDOW: f64 = 256.0;
+
+impl Observed {
+    fn new((row, x): (&Row, &f64)) -> Observed {
+        Observed {
+            x: *x,
+            label: row.label,
+            group: row.group as usize,
+        }
     }
 }
 
 impl PartialEq for Estimator {
     fn eq(&self, other: &Self) -> bool {
-        self.name() == other.name() && self.measure == other.measure
+        self.name() == other.name() && self.settings == other.settings
     }
 }
 
@@ -189,22 +294,38 @@ impl core::fmt::Debug for Estimator {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("Estimator")
             .field("name", &self.name())
-            .field("measure", &self.measure)
+            .field("settings", &self.settings)
             .finish()
     }
 }
 
-/// Adds an observation: sum and count.
-fn observe(sums: &mut Sums, x: f64) {
-    sums[0] += x;
-    sums[1] += 1.0;
-}
-
-/// The mean of the observations, 0 of none.
-fn mean(sums: &Sums) -> f64 {
-    if sums[1] > 0.0 {
-        sums[0] / sums[1]
-    } else {
-        0.0
+/// Adds observations: sum and count.
+fn observe(sums: &mut [f64], rows: &[Observed]) {
+    for row in rows {
+        sums[0] += row.x;
+        sums[1] += 1.0;
     }
 }
+
+/// The mean of what [`observe`] added, 0 of nothing.
+fn mean(sums: &[f64]) -> f64 {
+    ratio(sums[0], sums[1])
+}
+
+/// sum / count, 0 of nothing.
+fn ratio(sum: f64, count: f64) -> f64 {
+    if count > 0.0 { sum / count } else { 0.0 }
+}
+
+/// Of estimators that share one point over their rows: the mean of the observations, clamped at 0.
+const SHARED: Definition = Definition {
+    name: "",
+    meaning: "",
+    source: Source::Mismatched,
+    measure: Measure::LogRatio,
+    clamp: true,
+    width: |_| 2,
+    accumulate: observe,
+    finish: |sums, _, _| mean(sums),
+    own: None,
+};

@@ -8,11 +8,11 @@
 use alloc::vec::Vec;
 
 use crate::error::Error;
-use crate::evaluate::for_each_unit;
-use crate::example::{Label, Row};
+use crate::example::{Batch, Label, Row, Sequence};
 use crate::loss::Loss;
-use crate::losses::Kernel;
-use crate::reference_point::Point;
+use crate::losses::{Formula, Kernel};
+use crate::readable::check;
+use crate::units::units;
 use crate::value::Value;
 
 /// The tolerance of metrics: below one hundredth of the steepest slope counts as saturated.
@@ -96,7 +96,7 @@ impl Bounds {
     }
 }
 
-/// Where the loss's slope falls below `tolerance` times its maximum.
+/// Where the loss's slope falls below `tolerance` times its maximum; of a weighted sum, its first term's.
 ///
 /// # Errors
 /// A tolerance outside 0 to 1, both excluded.
@@ -105,28 +105,57 @@ pub fn bounds(loss: &Loss, tolerance: f64) -> Result<Bounds, Error> {
         let message = alloc::format!("tolerance = {tolerance} is not between 0 and 1");
         return Err(Error::parameter("tolerance", message));
     }
-    Ok(match loss.kernel() {
-        Kernel::Row(formula) => formula.bounds(tolerance),
-        Kernel::Pair(formula) => formula.bounds(tolerance),
-    })
+    Ok(loss.parts()[0].built.kernel.bounds(tolerance))
 }
 
-/// The zone of every row; the two rows of a pair share theirs.
+/// How far each row is on the right side, on the axis of the bounds, and the zone that puts it in; the two rows of a pair share
+/// theirs. Reference points are the rows'.
 ///
 /// # Errors
 /// As [`bounds`], and rows that the loss cannot read.
-pub fn zones(loss: &Loss, rows: &[Row], point: &Point, tolerance: f64) -> Result<Vec<Zone>, Error> {
-    let bounds = bounds(loss, tolerance)?;
-    let mut zones = Vec::with_capacity(rows.len());
-    match loss.kernel() {
-        Kernel::Row(formula) => for_each_unit(loss, rows, |_, unit| {
-            zones.push(bounds.zone(formula.progress(unit, point)));
-        })?,
-        Kernel::Pair(formula) => for_each_unit(loss, rows, |_, unit| {
-            zones.extend([bounds.zone(formula.progress(unit, point)); 2]);
-        })?,
+pub fn places<'a>(
+    loss: &Loss,
+    batch: impl Into<Batch<'a>>,
+    tolerance: f64,
+) -> Result<Vec<(f64, Zone)>, Error> {
+    let (batch, bounds) = (batch.into(), bounds(loss, tolerance)?);
+    check(loss, &batch)?;
+    let built = &loss.parts()[0].built;
+    let rows = built.tokens.prepare(&batch, false).rows;
+    let mut places = alloc::vec![(0.0, Zone::Active); rows.len()];
+    let mut put = |indices: &[usize], progress: f64| {
+        for &index in indices {
+            places[index] = (progress, bounds.zone(progress));
+        }
+    };
+    match &built.kernel {
+        Kernel::Row(formula) => {
+            units(built.coupling, &rows).for_each(|(at, unit)| put(&at, scaled(&**formula, &unit)));
+        }
+        Kernel::Pair(formula) => {
+            units(built.coupling, &rows).for_each(|(at, unit)| put(&at, scaled(&**formula, &unit)));
+        }
+        Kernel::Token(_) => {}
     }
-    Ok(zones)
+    Ok(places)
+}
+
+/// Progress at the loss's own β: an example with twice the β is as far along at half the log-ratio.
+pub(crate) fn scaled<const N: usize>(formula: &dyn Formula<N>, unit: &[Sequence<N>; N]) -> f64 {
+    formula.progress(unit) * unit[0].beta_scale
+}
+
+/// The zones of [`places`] alone.
+///
+/// # Errors
+/// As [`places`].
+pub fn zones<'a>(
+    loss: &Loss,
+    batch: impl Into<Batch<'a>>,
+    tolerance: f64,
+) -> Result<Vec<Zone>, Error> {
+    let places = places(loss, batch, tolerance)?;
+    Ok(places.into_iter().map(|(_, zone)| zone).collect())
 }
 
 /// How many rows stand where.

@@ -4,7 +4,9 @@ use alloc::string::{String, ToString};
 use alloc::{format, vec::Vec};
 use core::fmt;
 
+use crate::advice::Fit;
 use crate::error::{Error, one_of};
+use crate::modifiers::Modifier;
 use crate::params::ParamValue;
 
 /// Everything known about a loss before its parameters.
@@ -21,6 +23,10 @@ pub struct Spec {
     pub needs: &'static [Need],
     /// Its parameters, in the order of help texts.
     pub params: &'static [ParamSpec],
+    /// What else can be set: each modifier brings parameters of its own.
+    pub modifiers: &'static [&'static Modifier],
+    /// Defaults of other implementations where they differ, as values of the parameter `compat`.
+    pub presets: &'static [Preset],
     /// The formula, in the letters of the handbook: r log-ratio, s label's sign, z0 reference point.
     pub formula: &'static str,
     /// Authors, title, year.
@@ -31,7 +37,22 @@ pub struct Spec {
     pub when_to_use: &'static str,
     /// How TRL and HALOs differ.
     pub implementations: &'static str,
+    /// What speaks for it and against it on data of some kind.
+    pub fits: &'static [Fit],
 }
+
+/// Another implementation's defaults.
+#[derive(Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+pub struct Preset {
+    /// Whose, as in `compat = trl`.
+    pub name: &'static str,
+    /// Parameters with the values that they have there, as a person writes them.
+    pub values: &'static [(&'static str, &'static str)],
+}
+
+/// The parameter that chooses a preset; it is resolved before all others and never kept.
+pub const COMPAT: &str = "compat";
 
 /// How rows belong together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,8 +94,25 @@ pub enum Need {
     OldLogps,
     /// Statistics over the vocabulary.
     VocabStats,
-    /// Scalar scores instead of log-probabilities.
+    /// Scalar scores of a reward head instead of log-probabilities.
     Scores,
+    /// Negative denoising errors of a diffusion model instead of log-probabilities.
+    Errors,
+}
+
+impl Need {
+    /// All of them.
+    pub const ALL: [Need; 9] = [
+        Need::Reference,
+        Need::ReferencePoint,
+        Need::Lengths,
+        Need::TokenLogps,
+        Need::Advantages,
+        Need::OldLogps,
+        Need::VocabStats,
+        Need::Scores,
+        Need::Errors,
+    ];
 }
 
 /// A parameter of a loss.
@@ -88,6 +126,45 @@ pub struct ParamSpec {
     /// What it does, in a sentence.
     pub meaning: &'static str,
 }
+
+/// β with another default, in the words that all losses share.
+pub(crate) const fn beta(default: f64) -> ParamSpec {
+    ParamSpec::number(
+        "beta",
+        default,
+        (1e-6, 1e5),
+        "inverse temperature: larger stays nearer the reference and saturates sooner",
+    )
+}
+
+/// ε of a loss that has it in its formula.
+pub(crate) const fn label_smoothing(default: f64, (low, high): (f64, f64)) -> ParamSpec {
+    ParamSpec::number(
+        "label_smoothing",
+        default,
+        (low, high),
+        "the share of labels that are taken to be wrong",
+    )
+}
+
+/// α of a loss that has the likelihood term in its formula.
+pub(crate) const fn nll_weight(default: f64, meaning: &'static str) -> ParamSpec {
+    ParamSpec::number("nll_weight", default, (0.0, 1e6), meaning)
+}
+
+/// λ_D and λ_U.
+pub(crate) const DESIRABLE_WEIGHT: ParamSpec = ParamSpec::number(
+    "desirable_weight",
+    1.0,
+    (0.0, 1e6),
+    "weight of desirable rows, for imbalanced data",
+);
+pub(crate) const UNDESIRABLE_WEIGHT: ParamSpec = ParamSpec::number(
+    "undesirable_weight",
+    1.0,
+    (0.0, 1e6),
+    "weight of undesirable rows, for imbalanced data",
+);
 
 /// The type of a parameter, with its default.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -231,17 +308,50 @@ impl ParamSpec {
 }
 
 impl Spec {
-    /// The parameter of that name.
+    /// Of a loss that leaves the rest of its entry out.
+    pub(crate) const EMPTY: Spec = Spec {
+        name: "",
+        title: "",
+        shape: DataShape::Any,
+        needs: &[],
+        params: &[],
+        modifiers: &[],
+        presets: &[],
+        formula: "",
+        paper: "",
+        arxiv: "",
+        when_to_use: "",
+        implementations: "",
+        fits: &[],
+    };
+
+    /// Its own parameters and those of its modifiers, in the order of help texts.
+    pub fn all_params(&self) -> impl Iterator<Item = &'static ParamSpec> + use<> {
+        let modifiers = self.modifiers.iter().flat_map(|modifier| modifier.params);
+        self.params.iter().chain(modifiers)
+    }
+
+    /// The parameter of that name, its own or a modifier's.
     ///
     /// # Errors
     /// An unknown name, with the known ones.
     pub fn param(&self, name: &str) -> Result<&'static ParamSpec, Error> {
-        self.params.iter().find(|p| p.name == name).ok_or_else(|| {
-            let known: Vec<&str> = self.params.iter().map(|p| p.name).collect();
-            Error::parameter(
-                name,
-                format!("unknown parameter {name:?}; known: {}", known.join(", ")),
-            )
+        self.all_params().find(|p| p.name == name).ok_or_else(|| {
+            let known: Vec<&str> = self.all_params().map(|p| p.name).collect();
+            let known = known.join(", ");
+            Error::parameter(name, format!("unknown parameter {name:?}; known: {known}"))
+        })
+    }
+
+    /// The preset of that name.
+    ///
+    /// # Errors
+    /// A name that the loss has no preset of, with those it has.
+    pub(crate) fn preset(&self, name: &str) -> Result<&'static Preset, Error> {
+        self.presets.iter().find(|p| p.name == name).ok_or_else(|| {
+            let known: Vec<&str> = self.presets.iter().map(|p| p.name).collect();
+            let message = format!("{COMPAT} = {name:?} is not {}", one_of(&known));
+            Error::parameter(COMPAT, message)
         })
     }
 }

@@ -7,39 +7,31 @@
 use alloc::format;
 
 use super::{Built, Formula, Kernel};
+use crate::advice::{Fit, Stance, Trait};
 use crate::dual::Dual;
 use crate::error::Error;
 use crate::example::{Label, Sequence};
+use crate::modifiers;
 use crate::params::Params;
-use crate::reference_point::{self, Estimator, Point, Source};
+use crate::reference_point::{self, Estimator, Source};
 use crate::saturation::{Axis, Bounds};
-use crate::spec::{DataShape, Need, ParamSpec, Spec};
+use crate::spec::{self, DataShape, Need, ParamSpec, Preset, Spec};
 use crate::value::{self, Value};
 
 pub(super) static SPEC: Spec = Spec {
     name: "kto",
     title: "Kahneman-Tversky optimisation",
     shape: DataShape::Unpaired,
-    needs: &[Need::Reference, Need::ReferencePoint, Need::Lengths],
+    needs: &[
+        Need::Reference,
+        Need::ReferencePoint,
+        Need::Lengths,
+        Need::TokenLogps,
+    ],
     params: &[
-        ParamSpec::number(
-            "beta",
-            0.1,
-            (1e-6, 1e4),
-            "inverse temperature: larger stays nearer the reference and saturates sooner; the paper advises 0.01 to 0.5",
-        ),
-        ParamSpec::number(
-            "desirable_weight",
-            1.0,
-            (0.0, 1e6),
-            "weight of desirable rows, for imbalanced data",
-        ),
-        ParamSpec::number(
-            "undesirable_weight",
-            1.0,
-            (0.0, 1e6),
-            "weight of undesirable rows, for imbalanced data",
-        ),
+        spec::beta(0.1),
+        spec::DESIRABLE_WEIGHT,
+        spec::UNDESIRABLE_WEIGHT,
         ParamSpec::choice(
             "value",
             "logistic",
@@ -66,16 +58,45 @@ pub(super) static SPEC: Spec = Spec {
             "how z0 is estimated; zero leaves it out",
         ),
         ParamSpec::choice(
+            "reference_point_clamp",
+            "auto",
+            &["auto", "on", "off"],
+            "whether a z0 below 0 counts as 0; auto: as the estimator has it",
+        ),
+        ParamSpec::number(
+            "reference_point_decay",
+            reference_point::DECAY,
+            (0.0, 1.0),
+            "what reference_point=ema keeps of its mean at each step",
+        ),
+        ParamSpec::number(
+            "reference_point_window",
+            reference_point::WINDOW,
+            (1.0, 1e6),
+            "how many of the newest rows reference_point=ring_buffer remembers",
+        ),
+        ParamSpec::choice(
             "reference_policy",
             "model",
             &["model", "uniform"],
             "uniform needs no reference model: r is ln pi and z0 its mean over mismatched answers, unclamped",
         ),
-        ParamSpec::flag(
-            "length_average",
-            false,
-            "divide log-probabilities by the completion's tokens; meant for reference_policy=uniform",
-        ),
+        modifiers::LENGTH_AVERAGE_PARAM,
+    ],
+    modifiers: modifiers::UNPAIRED,
+    presets: &[
+        Preset {
+            name: "trl",
+            values: &[("reference_point", "trl")],
+        },
+        Preset {
+            name: "halos",
+            values: &[("reference_point", "halos")],
+        },
+        Preset {
+            name: "nemo",
+            values: &[("reference_point", "clamp_first")],
+        },
     ],
     formula: "L = lambda_y * (c - v(u)),  u = beta * s * (r - z0),  r = ln pi(y|x) - ln pi_ref(y|x);  \
               v = sigmoid(u) and c = 1 unless value says otherwise",
@@ -87,13 +108,63 @@ pub(super) static SPEC: Spec = Spec {
                       the clamped kl. HALOs: y of the next row, counts only non-zero log-ratios, reports rewards without \
                       beta. Here y' comes from another prompt of the whole step and sums are divided by its rows; kl is \
                       reported raw and clamped.",
+    fits: FITS,
+    ..Spec::EMPTY
 };
+
+const FITS: &[Fit] = &[
+    Fit {
+        data: Trait::Binary,
+        stance: Stance::For,
+        strength: 3,
+        reason: "it reads single judgements as they are: no pairs have to be made of them",
+    },
+    Fit {
+        data: Trait::Imbalanced,
+        stance: Stance::For,
+        strength: 2,
+        reason: "class weights balance the rarer label; the paper still beats DPO with 90 % of one class discarded",
+    },
+    Fit {
+        data: Trait::ScarcePairs,
+        stance: Stance::For,
+        strength: 2,
+        reason: "each answer of a pair is an example of its own, so few pairs give twice as many examples",
+    },
+    Fit {
+        data: Trait::Noisy,
+        stance: Stance::For,
+        strength: 3,
+        reason: "rows far on the wrong side stop pulling, so wrong and contradictory labels are given up, not learnt",
+    },
+    Fit {
+        data: Trait::AbundantCleanPairs,
+        stance: Stance::Against,
+        strength: 2,
+        reason: "taking clean pairs apart forgets which answer was compared with which",
+    },
+    Fit {
+        data: Trait::FineComparisons,
+        stance: Stance::Against,
+        strength: 3,
+        reason: "it judges answers one by one, and gives hard cases up that a comparison would teach",
+    },
+];
 
 pub(super) fn build(params: &Params) -> Result<Built, Error> {
     let uniform = params.text("reference_policy")? == "uniform";
     let length_average = params.flag("length_average")?;
-    let estimator =
-        estimator(params.text("reference_point")?, uniform)?.length_average(length_average);
+    let mut estimator = estimator(params.text("reference_point")?, uniform)?
+        .length_average(length_average)
+        .memory(
+            params.number("reference_point_decay")?,
+            params.number("reference_point_window")?,
+        );
+    match params.text("reference_point_clamp")? {
+        "on" => estimator = estimator.clamp(true),
+        "off" => estimator = estimator.clamp(false),
+        _ => {}
+    }
     let kto = Kto {
         beta: params.number("beta")?,
         desirable_weight: params.number("desirable_weight")?,
@@ -106,6 +177,7 @@ pub(super) fn build(params: &Params) -> Result<Built, Error> {
     built.needs.retain(|need| match need {
         Need::Reference => !uniform,
         Need::ReferencePoint => estimator.source() != Source::None,
+        Need::TokenLogps => estimator.per_token(),
         _ => length_average,
     });
     built.reference_point = Some(estimator);
@@ -154,30 +226,31 @@ impl Kto {
     }
 
     /// s(r − z₀): how far on the right side of the reference point, nats.
-    fn gain(&self, row: &Sequence<1>, point: &Point) -> Dual<1> {
-        row.label.sign() * (self.log_ratio(row) - point.value)
+    fn gain(&self, row: &Sequence<1>) -> Dual<1> {
+        row.label.sign() * (self.log_ratio(row) - row.z0)
     }
 }
 
 impl Formula<1> for Kto {
-    fn value(&self, [row]: &[Sequence<1>; 1], point: &Point) -> Dual<1> {
+    fn value(&self, [row]: &[Sequence<1>; 1]) -> Dual<1> {
         let weight = match row.label {
             Label::Desirable => self.desirable_weight,
             Label::Undesirable => self.undesirable_weight,
         };
-        weight * self.value.shortfall(self.beta * self.gain(row, point))
+        let beta = self.beta * row.beta_scale;
+        weight * self.value.shortfall(beta * self.gain(row))
     }
 
     fn reward(&self, row: &Sequence<1>) -> f64 {
         if self.uniform {
             0.0
         } else {
-            self.beta * self.log_ratio(row).value
+            self.beta * row.beta_scale * self.log_ratio(row).value
         }
     }
 
-    fn progress(&self, [row]: &[Sequence<1>; 1], point: &Point) -> f64 {
-        self.gain(row, point).value
+    fn progress(&self, [row]: &[Sequence<1>; 1]) -> f64 {
+        self.gain(row).value
     }
 
     fn bounds(&self, tolerance: f64) -> Bounds {
@@ -192,7 +265,7 @@ impl Formula<1> for Kto {
         }
     }
 
-    fn clipped(&self, [row]: &[Sequence<1>; 1], point: &Point) -> bool {
-        self.value.clips(self.beta * self.gain(row, point).value)
+    fn clipped(&self, [row]: &[Sequence<1>; 1]) -> bool {
+        self.value.clips(self.beta * row.beta_scale * self.gain(row).value)
     }
 }

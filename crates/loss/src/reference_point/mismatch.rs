@@ -4,12 +4,10 @@
 //! answers. The clamp biases it up and lowers its variance; it comes after the mean over the whole scope,
 //! because the mean of clamps is at least the clamp of the mean.
 
-use super::{Definition, Point, Source, mean, observe};
+use super::{Definition, SHARED};
 
 pub(super) const ESTIMATOR: Definition = Definition {
     name: "mismatch",
     meaning: "max(0, mean log-ratio of completions under other prompts): an estimate of KL(pi || pi_ref)",
-    source: Source::Mismatched,
-    accumulate: |sums, measure, row| observe(sums, measure.log_ratio(row)),
-    finish: |sums| Point::at_least_zero(mean(sums)),
+    ..SHARED
 };

@@ -3,12 +3,12 @@
 //! With π_ref uniform, r − z₀ becomes ln π(y|x) − E[ln π(y′|x)] (arXiv 2402.01306, the ablation without
 //! π_ref): the constants cancel where lengths agree, and the sign of the mean means nothing, so no clamp.
 
-use super::{Definition, Point, Source, mean, observe};
+use super::{Definition, Measure, SHARED};
 
 pub(super) const ESTIMATOR: Definition = Definition {
     name: "uniform",
     meaning: "mean ln pi of completions under other prompts, unclamped",
-    source: Source::Mismatched,
-    accumulate: |sums, measure, row| observe(sums, measure.logp(row)),
-    finish: |sums| Point::unclamped(mean(sums)),
+    measure: Measure::Logp,
+    clamp: false,
+    ..SHARED
 };

@@ -1,11 +1,12 @@
 //! No reference point: KTO's ablation without z₀, and APO-zero for unpaired data (arXiv 2408.06266).
 
-use super::{Definition, Point, Source};
+use super::{Definition, SHARED, Source};
 
 pub(super) const ESTIMATOR: Definition = Definition {
     name: "zero",
     meaning: "no reference point",
     source: Source::None,
-    accumulate: |_, _, _| {},
-    finish: |_| Point::default(),
+    accumulate: |_, _| {},
+    finish: |_, _, _| 0.0,
+    ..SHARED
 };
