@@ -41,7 +41,7 @@ def advantages():
     some = [r | {"score": rng.randrange(-32, 33) / 16, "group": rng.randrange(5)} for r in random_rows(7000, 20)]
     some.append(some[0] | {"group": 77})
     equal = [r | {"score": 0.75, "group": i // 3} for i, r in enumerate(random_rows(7001, 6))]
-    big = [r | {"score": 1e4 + i, "group": 4} for i, r in enumerate(random_rows(7002, 4))]
+    big = [r | {"score": 64.0 + i, "group": 4} for i, r in enumerate(random_rows(7002, 4))]
     for kind in ("group_std", "group_mean", "leave_one_out", "sign", "score"):
         sets = {"the handbook's rewards": group, "groups in any order, one of a single row": some}
         sets |= {"equal rewards": equal, "rewards far from zero": big}
@@ -50,13 +50,16 @@ def advantages():
             if rows is group:
                 for known, a in zip(PUBLISHED.get(kind, ()), ours):
                     check(f"advantage {kind}", known, a)
-            cases.append({"name": f"{kind}: {title}", "kind": kind, "rows": rows, "advantages": [number(a) for a in ours]})
+            made = {"name": f"{kind}: {title}", "kind": kind, "rows": rows}
+            cases.append(made | {"advantages": [number(a) for a in ours]})
     return {"about": "advantages of groups; a group of one row has none", "cases": cases}
 
 
 def weighting():
     cases = []
-    for n_d, n_u, target in ((100, 1000, 1.0), (100, 1000, 1.5), (1000, 100, 1.0), (1000, 100, 1.25), (7, 7, 1.0), (7, 7, 1.5), (1, 3, 1.0)):
+    counts = [(100, 1000, 1.0), (100, 1000, 1.5), (1000, 100, 1.0), (1000, 100, 1.25)]
+    counts += [(7, 7, 1.0), (7, 7, 1.5), (1, 3, 1.0)]
+    for n_d, n_u, target in counts:
         if n_d <= n_u:
             weights = {"desirable": float(D(target) * n_u / n_d), "undesirable": 1.0}
         else:

@@ -99,7 +99,7 @@ def random_rows(seed, n, spread=8.0, shortest=1):
 
 
 def with_weights(rows, seed, size, keys=("weight", "beta_scale")):
-    """Gives the first row of each unit its own dyadic `keys`; a rejected row keeps none: the pair's are the chosen's."""
+    """Gives the first row of each unit its own dyadic `keys`; a rejected row has none, the pair's are the chosen's."""
     rng = random.Random(seed)
     return [r | ({k: rng.randrange(1, 17) / 8 for k in keys} if i % size == 0 else {}) for i, r in enumerate(rows)]
 

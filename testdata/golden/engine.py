@@ -50,6 +50,7 @@ def at(r):
 
 # ---------------------------------------------------------------- rows as the formulas see them
 
+COLUMNS = {"lps": "logps", "refs": "ref_logps", "olds": "old_logps", "cols": "log_collisions"}
 DEFAULTS = {"old_logp": 0, "score": 0, "advantage": 0, "weight": 1, "beta_scale": 1}
 
 
@@ -60,7 +61,7 @@ def exact(rows, size, z0=0.0, columns=None):
         e = {k: D(v) for k, v in (DEFAULTS | r).items() if k not in ("label", "group")}
         e |= {"label": r["label"], "z0": D(r.get("z0", z0)), "lps": None}
         if columns:
-            for key, name in (("lps", "logps"), ("refs", "ref_logps"), ("olds", "old_logps"), ("cols", "log_collisions")):
+            for key, name in COLUMNS.items():
                 e[key] = [D(v) for v in columns.get(name, [])[start : start + r["tokens"]]]
             start += r["tokens"]
         if i % size:

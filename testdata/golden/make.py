@@ -12,8 +12,8 @@ per row or `token_dlogps` per token (divided), `rewards` per row, for some losse
 difference of large terms, `scale` is the largest of them: what float64 can be held to. `published` holds numbers that
 were known before this project (the handbook's table); this script refuses to write if its formulas miss them.
 
-The families: `paired`, `reference_free`, `unpaired`, `policy_gradient`, `reward_models`; `modifiers` on top of them;
-`reference_points`, `advantages`, `saturation` and `theory` belong to no single loss.
+The families: `paired` and `paired_cases`, `reference_free`, `unpaired`, `policy_gradient`, `reward_models`; `modifiers`
+on top of them; `reference_points`, `advantages`, `saturation` and `theory` belong to no single loss.
 """
 
 import json
@@ -24,7 +24,7 @@ sys.dont_write_bytecode = True
 
 import advantages
 import modifiers
-import paired
+import paired_cases
 import policy_gradient
 import reference_free
 import reference_points
@@ -35,7 +35,7 @@ import unpaired
 
 
 def contents():
-    for family in (paired, reference_free, unpaired, policy_gradient, reward_models):
+    for family in (paired_cases, reference_free, unpaired, policy_gradient, reward_models):
         for name, cases in family.files().items():
             yield name, {"loss": name, "cases": list(cases)}
     yield "modifiers", modifiers.modifiers()

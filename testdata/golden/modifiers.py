@@ -37,13 +37,15 @@ def f_divergence():
         for point, (v, *slopes) in table.items():
             known = {"value": v, "dlogps": slopes}
             yield of("dpo", f"{kind}, point {point}", list(POINTS[point]), {"f_divergence": kind}, published=known)
-        yield of("dpo", f"{kind}, 8 pairs of a step of 10", random_rows(6000, 16, 2.0), {"f_divergence": kind}, units=10)
+        pairs = random_rows(6000, 16, 2.0)
+        yield of("dpo", f"{kind}, 8 pairs of a step of 10", pairs, {"f_divergence": kind}, units=10)
         yield of("dpo", f"{kind}, margins of 10000", far_pairs(1e4), {"f_divergence": kind})
         for i, name in enumerate(("cdpo", "robust_dpo", "ipo", "hinge", "exo", "discopop", "sigmoid_norm")):
             yield of(name, kind, random_rows(6010 + i, 8, 2.0, shortest=8), {"f_divergence": kind})
     yield of("dpo", "reverse_kl is the default", random_rows(6001, 8), {"f_divergence": "reverse_kl"})
     for order in (-1.0, 0.0, 0.75, 1.0, 2.0, 4.0):
-        yield of("dpo", f"alpha of order {order}", random_rows(6002, 8, 0.75), {"f_divergence": "alpha", "f_alpha": order})
+        params = {"f_divergence": "alpha", "f_alpha": order}
+        yield of("dpo", f"alpha of order {order}", random_rows(6002, 8, 0.75), params)
     for order in (-4.0, 4.0):
         far = {"f_divergence": "alpha", "f_alpha": order}
         yield of("dpo", f"alpha of order {order}, margins of 10000", far_pairs(1e4), far)
@@ -51,7 +53,8 @@ def f_divergence():
 
 def on_rows():
     for i, name in enumerate(("dpo", "cdpo", "hinge", "nca", "sppo", "apo_zero", "apo_down", "exo")):
-        yield of(name, "log-ratios per token", random_rows(6100 + i, 8, shortest=4), {"length_average": True, "beta": 2.0})
+        params = {"length_average": True, "beta": 2.0}
+        yield of(name, "log-ratios per token", random_rows(6100 + i, 8, shortest=4), params)
     for i, name in enumerate(("apo_zero_unpaired", "bco", "kto")):
         params, z0 = {"length_average": True, "beta": 2.0}, 0.0 if i == 0 else 0.125
         yield of(name, "log-ratios per token", random_rows(6110 + i, 8, shortest=4), params, z0)
@@ -59,7 +62,8 @@ def on_rows():
     for i, name in enumerate(("dpo", "hinge", "ipo", "nca", "apo_zero", "simpo", "slic")):
         yield of(name, "label_smoothing 0.125", random_rows(6200 + i, 8, shortest=8), smooth)
     yield of("kto", "label_smoothing 0.125", random_rows(6210, 8), smooth, 0.5)
-    yield of("kto", "label_smoothing and class weights", random_rows(6211, 8), smooth | {"undesirable_weight": 2.5}, 0.5)
+    heavier = smooth | {"undesirable_weight": 2.5}
+    yield of("kto", "label_smoothing and class weights", random_rows(6211, 8), heavier, 0.5)
     yield of("bco", "label_smoothing 0.5", random_rows(6212, 8), {"label_smoothing": 0.5}, 0.5)
     for i, name in enumerate(("dpo", "ipo", "hinge", "apo_zero", "simpo")):
         yield of(name, "nll_weight 0.25", random_rows(6300 + i, 8, shortest=8), {"nll_weight": 0.25})
@@ -86,7 +90,8 @@ def off_the_ends(seed, old, p, advantages):
 
 
 def on_tokens():
-    for i, (name, share) in enumerate((("dpo", 0.5), ("dpo", 0.0), ("hinge", 0.25), ("cdpo", 0.5), ("nca", 0.75), ("dpo", 1.0))):
+    shares = [("dpo", 0.5), ("dpo", 0.0), ("hinge", 0.25), ("cdpo", 0.5), ("nca", 0.75), ("dpo", 1.0)]
+    for i, (name, share) in enumerate(shares):
         rows, columns = token_rows(6600 + i, 8, advantages=False)
         yield of(name, f"ld_alpha {share}", rows, {"ld_alpha": share}, columns=columns)
     for i, name in enumerate(("dpo", "ipo", "hinge")):
@@ -141,7 +146,8 @@ def mixtures():
         params = {"dpo.beta": 0.25, "sft.average": average}
         yield mixture(f"average {average}", "dpo + 0.5*sft", 0.5, rows, params, 8, length)
     yield mixture("8 pairs of a step of 10", "dpo + 0.5*sft", 0.5, rows, {"sft.average": "sequence"}, 10, length + 99)
-    yield mixture("margin", "simpo + 0.125*sft", 0.125, rows, {"simpo.gamma_beta_ratio": 0.25, "sft.average": "sequence"}, 8, length)
+    params = {"simpo.gamma_beta_ratio": 0.25, "sft.average": "sequence"}
+    yield mixture("margin", "simpo + 0.125*sft", 0.125, rows, params, 8, length)
 
 
 def modifiers():

@@ -2,7 +2,8 @@
 
 from common import D, capped_exp, desirable, log1mexp, ls, undesirable
 from engine import beta_of, case, loss
-from paired import pair_cases, published_pairs, smoothed
+from paired import smoothed
+from paired_cases import pair_cases, published_pairs
 
 
 @loss("simpo", 2, beta=2.5, reward=lambda p, r: beta_of(p, r, 2.5) * r["a"])
@@ -72,7 +73,12 @@ TABLES = {
             "A": ("0.0101744156404", "-0.00417243184921", "0.0089291809063"),
             "B": ("0.374208261106", "-0.125357581768", "0.174860981868"),
         },
-        ({"alpha": 0.0, "gamma": 1.375}, {"alpha": 2.0**-20}, {"alpha": -0.5, "gamma": 0.0}, {"alpha": 1.0, "beta": 0.5}),
+        (
+            {"alpha": 0.0, "gamma": 1.375},
+            {"alpha": 2.0**-20},
+            {"alpha": -0.5, "gamma": 0.0},
+            {"alpha": 1.0, "beta": 0.5},
+        ),
         ("weight",),
     ),
     "orpo": (
@@ -98,7 +104,8 @@ def cases_of(name, seed):
     title = "".join(f", {k} {v}" for k, v in params.items())
     yield from published_pairs(name, table, params, title)
     yield from pair_cases(name, seed, variants, shortest=8, keys=keys)
-    near = [desirable(-(2.0**-12), 0.0, 4), undesirable(-0.5, 0.0, 8), desirable(-3.0, 0.0, 4), undesirable(-(2.0**-15), 0.0, 2)]
+    near = [desirable(-(2.0**-12), 0.0, 4), undesirable(-0.5, 0.0, 8)]
+    near += [desirable(-3.0, 0.0, 4), undesirable(-(2.0**-15), 0.0, 2)]
     yield case(name, "nearly certain completions", near)
 
 

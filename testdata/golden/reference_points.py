@@ -1,14 +1,14 @@
 """Reference points of rows spread over ranks and steps (handbook 3).
 
-A case has `steps`, each of `ranks`, each a list of rows (for the mismatched estimators: the mismatched rows). `point` is
-what stands after the last step: `raw` before the clamp at zero, `value`, and `clamped`, the share (of the point, of the
-ranks of clamp_first, of the rows) that the clamp moved. Where each row has its own point, `rows` are those of the last
-step in order of ranks, and `point` is their mean.
+A case has `steps`, each of `ranks`, each a list of rows (for the mismatched estimators: the mismatched rows).
+`point` is what stands after the last step: `raw` before the clamp at zero, `value`, and `clamped`, the share (of the
+point, of the ranks of clamp_first, of the rows) that the clamp moved. Where each row has its own point, `rows` are
+those of the last step in order of ranks, and `point` is their mean.
 """
 
 import random
 
-from common import D, check, desirable, mean, random_rows, undesirable
+from common import POINTS, D, check, desirable, mean, random_rows, undesirable
 from engine import number
 
 UNCLAMPED = ("uniform", "running_mean", "ema", "zero")
@@ -136,7 +136,8 @@ def reference_points():
 
 def stateful(add):
     steps = [[random_rows(80 + 3 * s + j, 3 + (s + j) % 3) for j in range(2)] for s in range(4)]
-    settings = {"running_mean": [{}], "ema": [{"decay": 0.9}, {"decay": 0.5}], "ring_buffer": [{"window": w} for w in (1, 12, 20, 1000)]}
+    settings = {"running_mean": [{}], "ema": [{"decay": 0.9}, {"decay": 0.5}]}
+    settings["ring_buffer"] = [{"window": w} for w in (1, 12, 20, 1000)]
     below = [[[desirable(-12.0, -10.0, 4)]], [[undesirable(-10.5, -10.0, 2)]]]
     above = [[[desirable(-8.0, -10.0, 4)]], [[undesirable(-9.5, -10.0, 2), desirable(-9.0, -10.0, 2)]]]
     for estimator, choices in settings.items():
@@ -150,7 +151,7 @@ def stateful(add):
         add(f"a positive mean, {estimator}", estimator, above, settings=choices[0])
         add(f"per token, {estimator}", estimator, steps[:2], True, choices[0])
     # bco: points A, then B; delta = beta z0
-    pairs = [[[desirable(-20.0, -22.0, 10), undesirable(-18.0, -17.0, 6)]], [[desirable(-31.5, -30.0, 12), undesirable(-25.25, -27.5, 9)]]]
+    pairs = [[list(POINTS["A"])], [list(POINTS["B"])]]
     for n, delta in ((1, "0.05"), (2, "0.04375")):
         z0 = add(f"bco's delta / beta after {n} batches", "running_mean", pairs[:n])
         check("bco's running delta", delta, D(z0) * D("0.1"))

@@ -44,10 +44,12 @@ def bradley_terry_cases():
     rated = [r | {"score": (i * 7 % 11) / 2 - 2.0} for i, r in enumerate(scored(5001, 12))]
     yield case("bradley_terry", "a margin of the ratings", rated, {"margin_scale": 0.25, "margin": 0.125})
     yield case("bradley_terry", "all three", rated, {"margin_scale": 1.5, "margin": 0.5, "centering": 0.0625})
-    far = [f(s, 0.0, 1) for w, l in ((1e4, 0.0), (-1e4, 0.0), (0.0, 1e4), (0.0, -1e4)) for f, s in ((desirable, w), (undesirable, l))]
+    ends = ((1e4, 0.0), (-1e4, 0.0), (0.0, 1e4), (0.0, -1e4))
+    far = [f(s, 0.0, 1) for w, l in ends for f, s in ((desirable, w), (undesirable, l))]
     yield case("bradley_terry", "margins of 10000", far, {"centering": 0.01})
     yield case("bradley_terry", "equal scores: ln 2", [desirable(0.75, 0.0, 1), undesirable(0.75, 0.0, 1)])
-    yield case("bradley_terry", "each pair its own weight", with_weights(scored(5002, 12), 4, 2, ("weight",)), {"centering": 0.01})
+    weighted = with_weights(scored(5002, 12), 4, 2, ("weight",))
+    yield case("bradley_terry", "each pair its own weight", weighted, {"centering": 0.01})
 
 
 def diffusion_dpo_cases():

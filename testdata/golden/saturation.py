@@ -122,11 +122,13 @@ OPTIMA = {("cdpo", 0.1): "21.9722458", ("cdpo", 0.2): "13.8629436", ("exo", 0.00
 
 def saturation():
     """Where the slope falls to `tolerance` of the steepest; nats on the loss's axis."""
-    wanted = [("kto", {"beta": b, "value": v}) for v in ("logistic", "log_sigmoid", "kahneman_tversky") for b in (0.1, 0.5)]
+    values = ("logistic", "log_sigmoid", "kahneman_tversky")
+    wanted = [("kto", {"beta": b, "value": v}) for v in values for b in (0.1, 0.5)]
     wanted += [("dpo", {"beta": b}) for b in (0.1, 0.5)]
     for beta in (0.1, 0.5):
         wanted += [("cdpo", {"beta": beta, "label_smoothing": e}) for e in (0.1, 0.2)]
-        wanted += [("robust_dpo", {"beta": beta, "label_smoothing": 0.1}), ("exo", {"beta": beta, "label_smoothing": 0.001})]
+        wanted += [("robust_dpo", {"beta": beta, "label_smoothing": 0.1})]
+        wanted += [("exo", {"beta": beta, "label_smoothing": 0.001})]
         wanted += [("hinge", {"beta": beta}), ("apo_zero_unpaired", {"beta": beta}), ("bco", {"beta": beta})]
         wanted += [("cpo", {"beta": beta, "nll_weight": 0.0})]
     wanted += [("simpo", {"beta": b, "gamma_beta_ratio": g}) for b, g in ((2.5, 0.55), (10.0, 0.3))]

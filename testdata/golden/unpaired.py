@@ -141,13 +141,15 @@ def kto_cases():
 def sft_cases():
     for average in ("token", "sequence", "sum"):
         yield zoned("sft", f"point A, {average}", list(POINTS["A"]), {"average": average})
-        yield zoned("sft", f"10 rows of a step of 16, {average}", random_rows(21, 10), {"average": average}, 0.0, 16, 700)
+        title = f"10 rows of a step of 16, {average}"
+        yield zoned("sft", title, random_rows(21, 10), {"average": average}, 0.0, 16, 700)
     yield zoned("sft", "the default is the mean over tokens", random_rows(22, 6))
 
 
 def csft_cases():
     for average in ("token", "sequence", "sum"):
-        yield case("csft", f"10 rows of a step of 16, {average}", random_rows(3000, 10), {"average": average}, 0.0, 16, 700)
+        title = f"10 rows of a step of 16, {average}"
+        yield case("csft", title, random_rows(3000, 10), {"average": average}, 0.0, 16, 700)
     yield case("csft", "each row its own weight", with_weights(random_rows(3001, 8), 1, 1, ("weight",)))
 
 
@@ -193,7 +195,8 @@ def bco_cases():
     for z0, table in tables.items():
         for point, (v, *slopes) in table.items():
             known = {"value": v, "dlogps": slopes}
-            yield case("bco", f"point {point}, both rows, z0 {z0}", list(POINTS[point]), {}, z0, units=1, published=known)
+            title = f"point {point}, both rows, z0 {z0}"
+            yield case("bco", title, list(POINTS[point]), {}, z0, units=1, published=known)
     yield from row_cases("bco", 3200, -1.25, ({"beta": 0.01}, {"beta": 0.5}))
     yield case("bco", "each row its own reference point", own_points(random_rows(3208, 10)), {}, 3.0)
 
@@ -202,14 +205,16 @@ def diffusion_kto_cases():
     """logp = -e of a denoising error around 0.1; numbers are whole multiples of 2^-16."""
 
     def small(seed, n):
-        return [r | {"logp": r["logp"] / 1024 - 0.125, "ref_logp": r["ref_logp"] / 1024 - 0.125} for r in random_rows(seed, n)]
+        shrink = lambda x: x / 1024 - 0.125
+        return [r | {k: shrink(r[k]) for k in ("logp", "ref_logp")} for r in random_rows(seed, n)]
 
     yield case("diffusion_kto", "24 rows of a step of 30", small(3300, 24), {}, 2.0**-12, units=30)
     weights = {"beta": 250.0, "desirable_weight": 1.5, "undesirable_weight": 0.25}
     yield case("diffusion_kto", "weights and beta", small(3301, 10), weights, -(2.0**-11))
     yield case("diffusion_kto", "margins of 10000", far_rows())
     yield case("diffusion_kto", "equal errors: half", [f(-0.125, -0.125, 1) for f in (desirable, undesirable)])
-    yield case("diffusion_kto", "each row its own weight and beta_scale", with_weights(small(3302, 10), 5, 1), {}, 2.0**-12)
+    weighted = with_weights(small(3302, 10), 5, 1)
+    yield case("diffusion_kto", "each row its own weight and beta_scale", weighted, {}, 2.0**-12)
     own = [r | {"z0": r["z0"] / 1024} for r in own_points(small(3303, 10))]
     yield case("diffusion_kto", "each row its own reference point", own)
 
