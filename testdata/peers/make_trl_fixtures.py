@@ -1,4 +1,4 @@
-"""Twenty optimiser steps of TRL's KTOTrainer and DPOTrainer on tiny models: every metric of every step and the final weights.
+"""Twenty optimiser steps of TRL's preference trainers on tiny models: every metric of every step and the final weights.
 
 Needs testdata/fixtures/models (make_model_fixtures.py). Writes testdata/fixtures/trl; see README.md for the files.
 `--sensitivity` writes nothing, and instead says how far a relative change of 1e-7 in the first weights moves each result.
@@ -17,11 +17,14 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, PrinterCallback
 from transformers.utils import logging
 from trl import DPOConfig, DPOTrainer, KTOConfig, KTOTrainer
+from trl.experimental.cpo import CPOConfig, CPOTrainer
+from trl.experimental.orpo import ORPOConfig, ORPOTrainer
 
 from common import FIXTURES, SPECIAL, VOCAB, as_text, perturb, to_v4_config, tokenizer
 
 EOS = 2
 STEPS = 20
+EQUAL = 6  # tokens of every chosen completion in `dpo-equal`
 ATTENTION = ["q_proj", "v_proj"]
 ALL_LINEAR = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 REFERENCES = {"llama": (51, 0.03), "qwen2": (52, 0.03)}  # seed and size of the noise on the policy's weights
@@ -40,7 +43,18 @@ OPTIMISER = dict(
     gradient_accumulation_steps=1,
 )
 
-# reference: "model" is reference-MODEL; "base" the model without adapter; "snapshot" a copy of the starting adapter.
+
+def paired(loss, data="dpo", reference="model", **settings):
+    """A case on pairs: `loss` in halo's names, `settings` in TRL's."""
+    return dict(data=data, model="llama", reference=reference, loss=loss, trl_settings=settings)
+
+
+def no_reference(trainer, loss, data="dpo", **settings):
+    return dict(paired(loss, data, "none", **settings), trainer=trainer)
+
+
+# reference: "model" is reference-MODEL; "base" the model without adapter; "snapshot" a copy of the starting adapter; "none" that TRL's
+# trainer has none. Where `trl_settings` are absent, `loss` is both halo's parameters and TRL's.
 CASES = {
     "kto": dict(data="kto", model="llama", reference="model", loss=dict(beta=0.11)),
     "kto-accumulation": dict(
@@ -64,18 +78,122 @@ CASES = {
         data="dpo", model="qwen2", reference="model", loss=dict(beta=0.06), optimiser=dict(gradient_accumulation_steps=2)
     ),
     "dpo-lora": dict(data="dpo", model="qwen2", reference="base", loss=dict(beta=0.045), lora=ALL_LINEAR),
+    "hinge": paired(dict(name="hinge", beta=0.15), loss_type="hinge", beta=0.15),
+    "ipo": paired(dict(name="ipo", tau=0.8), loss_type="ipo", beta=0.8),
+    "exo": paired(
+        dict(name="exo", beta=0.03, label_smoothing=0.02), loss_type="exo_pair", beta=0.03, label_smoothing=0.02
+    ),
+    "nca": paired(dict(name="nca", beta=0.06), loss_type="nca_pair", beta=0.06),
+    "robust-dpo": paired(
+        dict(name="robust_dpo", beta=0.025, label_smoothing=0.15), loss_type="robust", beta=0.025, label_smoothing=0.15
+    ),
+    "sppo": paired(dict(name="sppo", beta=0.4), loss_type="sppo_hard", beta=0.4),
+    "apo-zero": paired(dict(name="apo_zero", beta=0.09), loss_type="apo_zero", beta=0.09),
+    "apo-down": paired(dict(name="apo_down", beta=0.12), loss_type="apo_down", beta=0.12),
+    "discopop": paired(
+        dict(name="discopop", beta=0.035, tau=0.07), loss_type="discopop", beta=0.035, discopop_tau=0.07
+    ),
+    "sigmoid-norm": paired(dict(name="sigmoid_norm", beta=0.5), loss_type="sigmoid_norm", beta=0.5),
+    "aot": paired(dict(name="aot", beta=0.045), loss_type="aot", beta=0.045),
+    "aot-unpaired": paired(
+        dict(name="aot_unpaired", beta=0.045, label_smoothing=0.1),
+        loss_type="aot_unpaired",
+        beta=0.045,
+        label_smoothing=0.1,
+    ),
+    "bco-pair": paired(dict(name="bco_pair", beta=0.04, reference_point="zero"), loss_type="bco_pair", beta=0.04),
+    "dpo-forward-kl": paired(
+        dict(name="dpo", beta=0.02, f_divergence="forward_kl"), beta=0.02, f_divergence_type="forward_kl"
+    ),
+    "dpo-js": paired(dict(name="dpo", beta=0.12, f_divergence="js"), beta=0.12, f_divergence_type="js_divergence"),
+    "dpo-alpha": paired(
+        dict(name="dpo", beta=0.03, f_divergence="alpha", f_alpha=0.4),
+        beta=0.03,
+        f_divergence_type="alpha_divergence",
+        f_alpha_divergence_coef=0.4,
+    ),
+    "dpo-ld": paired(dict(name="dpo", beta=0.05, ld_alpha=0.35), beta=0.05, ld_alpha=0.35),
+    "dpo-wpo": paired(dict(name="dpo", beta=1.0, wpo="exact"), beta=1.0, use_weighting=True),
+    "dpo-sft": paired(
+        {"name": "dpo + 0.5*sft", "dpo.beta": 0.1, "sft.average": "token"},
+        loss_type=["sigmoid", "sft"],
+        loss_weights=[1.0, 0.5],
+        beta=0.1,
+    ),
+    "rpo": paired(
+        dict(name="rpo", beta=0.1, nll_weight=0.3),
+        "dpo-equal",
+        loss_type=["sigmoid", "sft"],
+        loss_weights=[1.0, 0.3],
+        beta=0.1,
+    ),
+    "dpo-sync": dict(
+        paired(
+            dict(name="dpo", beta=0.04),
+            beta=0.04,
+            sync_ref_model=True,
+            ref_model_mixup_alpha=0.6,
+            ref_model_sync_steps=2,
+        ),
+        reference_sync=dict(mix=0.6, every=2),
+    ),
+    "apo-zero-unpaired": dict(
+        data="kto",
+        model="llama",
+        reference="model",
+        loss=dict(name="apo_zero_unpaired", beta=0.13, desirable_weight=1.2, undesirable_weight=0.7),
+        trl_settings=dict(
+            loss_type="apo_zero_unpaired", beta=0.13, desirable_weight=1.2, undesirable_weight=0.7
+        ),
+    ),
+    "cpo": no_reference(
+        "cpo",
+        dict(name="cpo", beta=0.05, nll_weight=0.4, label_smoothing=0.1),
+        "dpo-equal",
+        beta=0.05,
+        cpo_alpha=0.4,
+        label_smoothing=0.1,
+    ),
+    "simpo": no_reference(
+        "cpo",
+        dict(name="simpo", beta=1.2, gamma_beta_ratio=0.4),
+        loss_type="simpo",
+        beta=1.2,
+        simpo_gamma=0.48,
+        cpo_alpha=0.0,
+    ),
+    "alphapo": no_reference(
+        "cpo",
+        dict(name="alphapo", beta=0.8, alpha=0.25, gamma=0.3),
+        loss_type="alphapo",
+        beta=0.8,
+        alpha=0.25,
+        simpo_gamma=0.3,
+    ),
+    "slic": no_reference(
+        "cpo",
+        dict(name="slic", margin=1.0, nll_weight=0.05),
+        "dpo-equal",
+        loss_type="hinge",
+        beta=1.0,
+        cpo_alpha=0.3,  # EQUAL · 0.05: TRL's term is a mean over tokens, halo's a sum
+    ),
+    "orpo": no_reference("orpo", dict(name="orpo", odds_weight=0.7), "dpo-equal", beta=0.7),
 }
 
 
 def make_data():
-    """name → rows. `kto` has steps of one class; `kto-balanced` two of each class in every four rows."""
+    """name → rows. `kto` has steps of one class; `kto-balanced` two of each class in every four rows.
+
+    In `dpo-equal` prompts are one token and chosen completions equally long, so that all averages of a likelihood term agree.
+    """
     generator = random.Random(61)
 
     def ids(low, high):
         return [generator.randrange(SPECIAL, VOCAB) for _ in range(generator.randint(low, high))]
 
-    def completion():
-        return ids(1, 9) + [EOS]
+    def completion(low=1, high=9):
+        return ids(low, high) + [EOS]
 
     def unpaired(labels):
         return [dict(prompt_ids=ids(1, 12), completion_ids=completion(), label=label) for label in labels]
@@ -84,7 +202,13 @@ def make_data():
     labels[8:16] = [True] * 4 + [False] * 4  # the third step desirable only, the fourth undesirable only
     balanced = [x for _ in range(STEPS) for x in generator.sample([True, True, False, False], 4)]
     pairs = [dict(prompt_ids=ids(1, 12), chosen_ids=completion(), rejected_ids=completion()) for _ in range(4 * STEPS)]
-    return {"kto": unpaired(labels), "kto-balanced": unpaired(balanced), "dpo": pairs}
+    data = {"kto": unpaired(labels), "kto-balanced": unpaired(balanced), "dpo": pairs}
+    chosen = EQUAL - 1
+    data["dpo-equal"] = [
+        dict(prompt_ids=ids(1, 1), chosen_ids=completion(chosen, chosen), rejected_ids=completion())
+        for _ in range(4 * STEPS)
+    ]
+    return data
 
 
 def load(folder):
@@ -122,14 +246,29 @@ class RecordingKTO(KTOTrainer):
 
     def _compute_kl_logps(self, model, batch):
         logps = super()._compute_kl_logps(model, batch)
+        if logps is None:  # a loss without reference point
+            return None
         self.kl_halves = getattr(self, "kl_halves", []) + [logps.detach()]  # policy, reference, policy, …
         return logps
 
     def raw(self):
-        policy, reference = self.kl_halves[0::2], self.kl_halves[1::2]
+        halves = getattr(self, "kl_halves", [])
+        policy, reference = halves[0::2], halves[1::2]
         means = [(p - r).mean().item() for p, r in zip(policy, reference)]
         k = self.args.gradient_accumulation_steps
         return [means[i : i + k] for i in range(0, len(means), k)]
+
+
+TRAINERS = {
+    "kto": (KTOConfig, RecordingKTO),
+    "dpo": (DPOConfig, DPOTrainer),
+    "cpo": (CPOConfig, CPOTrainer),
+    "orpo": (ORPOConfig, ORPOTrainer),
+}
+
+
+def trainer_of(case):
+    return case.get("trainer", "kto" if case["data"].startswith("kto") else "dpo")
 
 
 def start(folder, case, jolt):
@@ -154,9 +293,12 @@ def start(folder, case, jolt):
 def train(folder, case, rows, jolt=0.0):
     """Runs the trainer; → (metrics per step, final tensors)."""
     model, reference = start(folder, case, jolt)
-    paired = "chosen_ids" in rows[0]
+    kind = trainer_of(case)
     columns = {k.removesuffix("_ids"): [as_text(r[k]) if k != "label" else r[k] for r in rows] for k in rows[0]}
-    config, trainer_class = (DPOConfig, DPOTrainer) if paired else (KTOConfig, RecordingKTO)
+    config, trainer_class = TRAINERS[kind]
+    words = tokenizer()
+    if kind in ("cpo", "orpo"):
+        words.bos_token = None  # these two put it before every prompt
     with tempfile.TemporaryDirectory() as scratch:
         arguments = config(
             output_dir=scratch,
@@ -172,31 +314,51 @@ def train(folder, case, rows, jolt=0.0):
             disable_tqdm=True,
             seed=0,
             **OPTIMISER | case.get("optimiser", {}),
-            **case["loss"],
+            **case.get("trl_settings", case["loss"]),
         )
         trainer = trainer_class(
             model=model,
-            ref_model=reference,
             args=arguments,
             train_dataset=datasets.Dataset.from_dict(columns),
-            processing_class=tokenizer(),
+            processing_class=words,
+            **({} if case["reference"] == "none" else dict(ref_model=reference)),
         )
         trainer.remove_callback(PrinterCallback)
-        seen = trainer.train_dataset
-        for key in (k for k in rows[0] if k != "label"):
-            assert seen[key][:] == [row[key] for row in rows], f"TRL changed {key}"
+        unchanged(trainer.train_dataset, rows)
         trainer.train()
-    metrics = [record(log) for log in trainer.state.log_history if "loss" in log]
-    if not paired:
+    metrics = [record(log, case) for log in trainer.state.log_history if "loss" in log]
+    if kind == "kto":
         for line, raw in zip(metrics, trainer.raw()):
             line["kl_raw_microbatches"] = raw
     return metrics, final_weights(trainer.model)
 
 
-def record(log):
+def unchanged(seen, rows):
+    """TRL tokenised the text back into our ids."""
+    for key in (k for k in rows[0] if k != "label"):
+        mine = [row[key] for row in rows]
+        if key not in seen.column_names and key != "prompt_ids":
+            # CPO and ORPO keep whole sequences, and labels from the completion on.
+            mine = [row["prompt_ids"] + row[key] for row in rows]
+            half = key.removesuffix("_ids")
+            labels = [[-100] * len(row["prompt_ids"]) + row[key] for row in rows]
+            assert seen[f"{half}_labels"][:] == labels, f"TRL changed the labels of {key}"
+        theirs = key if key in seen.column_names else key.replace("_ids", "_input_ids")
+        assert seen[theirs][:] == mine, f"TRL changed {key}"
+
+
+def record(log, case):
+    """A step's line. `logps/…` are plain sums over a completion; where TRL logs something else there, the name says it."""
     keys = ["loss", "kl", "rewards/chosen", "rewards/rejected", "rewards/margins", "logps/chosen", "logps/rejected"]
     keys += ["grad_norm", "learning_rate"]
-    return {"step": log["step"]} | {key: log[key] for key in keys if key in log}
+    name, logps = case["loss"].get("name"), "logps"
+    if name in ("simpo", "alphapo", "orpo"):
+        logps = "logps_per_token"
+    elif "ld_alpha" in case["loss"]:
+        logps = "logps_weighted"
+    if name == "apo_zero_unpaired":
+        keys.remove("kl")  # always 0: none is estimated
+    return {"step": log["step"]} | {key.replace("logps", logps): log[key] for key in keys if key in log}
 
 
 def final_weights(model):
@@ -232,7 +394,7 @@ def write(name, case, metrics, weights):
         case,
         policy=f"../../models/{case['model']}",
         reference_folder=f"../reference-{case['model']}" if case["reference"] == "model" else None,
-        loss=dict(name="dpo" if case["data"] == "dpo" else "kto", **case["loss"]),
+        loss={"name": trainer_of(case)} | case["loss"],
         optimiser=OPTIMISER | case.get("optimiser", {}),
         steps=STEPS,
         trl="1.16.0",
