@@ -60,6 +60,8 @@ pub struct Evaluation {
     /// Units whose value is not the paper's curve (a chord, a capped exponent); of losses over tokens, the tokens whose ratio is
     /// where the gradient is cut off.
     pub clipped: usize,
+    /// Whether the loss is one of tokens, so that `clipped` counts tokens.
+    pub per_token: bool,
     /// Under humanline: tokens whose log-ratio is strictly within its range.
     pub inside: Option<usize>,
 }
@@ -198,6 +200,7 @@ fn over_tokens(
         rewards: vec![0.0; batch.rows.len()],
         zones: vec![Zone::Active; batch.rows.len()],
         token_dlogps: Vec::with_capacity(logps.len()),
+        per_token: true,
         ..Evaluation::default()
     };
     let mut at = 0;

@@ -206,9 +206,13 @@ impl<const N: usize> Formula<N> for Modified<N> {
         value
     }
 
-    /// Of the rows as they are: a reward is β·r whatever the divergence.
+    /// A reward is β·r whatever the divergence; per token if r is.
     fn reward(&self, row: &Sequence<N>) -> f64 {
-        self.inner.reward(row)
+        let mut row = *row;
+        if self.around.length_average {
+            length_average::apply(&mut row);
+        }
+        self.inner.reward(&row)
     }
 
     fn progress(&self, unit: &[Sequence<N>; N]) -> f64 {

@@ -106,8 +106,8 @@ struct Observed {
 struct Settings {
     /// Per token instead of per sequence.
     length_average: bool,
-    /// Whether an estimate below 0 counts as 0; `None`: as the estimator has it.
-    clamp: Option<bool>,
+    /// Whether an estimate below 0 counts as 0.
+    clamp: bool,
     /// Of `ema`.
     decay: f64,
     /// Of `ring_buffer`, in rows.
@@ -125,8 +125,8 @@ struct Definition {
     width: fn(groups: usize) -> usize,
     /// Adds one rank's share of one micro-batch.
     accumulate: fn(&mut [f64], &[Observed]),
-    /// The raw estimate of the whole scope; may read and write what earlier steps left.
-    finish: fn(&[f64], &mut Vec<f64>, &Settings) -> f64,
+    /// The point of the whole scope; may read and write what earlier steps left.
+    finish: fn(&[f64], &mut Vec<f64>, &Settings) -> Point,
     /// The raw estimate for one row, where rows have their own.
     own: Option<fn(&[f64], &Observed) -> f64>,
 }
@@ -149,7 +149,7 @@ impl Estimator {
             definition.ok_or_else(|| Error::unknown("reference point", name, NAMES))?;
         let settings = Settings {
             length_average: false,
-            clamp: None,
+            clamp: definition.clamp,
             decay: DECAY,
             window: WINDOW,
         };
@@ -167,7 +167,7 @@ impl Estimator {
 
     /// The same, with a clamp at 0 or without, whatever its own habit.
     pub fn clamp(mut self, clamp: bool) -> Estimator {
-        self.settings.clamp = Some(clamp);
+        self.settings.clamp = clamp;
         self
     }
 
@@ -237,7 +237,7 @@ impl Estimator {
 
     /// The point that the sums of the whole scope give; 0 of no rows. `memory` is what its last call left, empty at first.
     pub fn finish(&self, sums: &[f64], memory: &mut Vec<f64>) -> Point {
-        self.clamped((self.definition.finish)(sums, memory, &self.settings))
+        (self.definition.finish)(sums, memory, &self.settings)
     }
 
     /// Gives the rows their points, and says what those are on the whole. Sums and observations as in [`Estimator::accumulate`].
@@ -249,7 +249,7 @@ impl Estimator {
         let mut mean = Point::default();
         let n = rows.len() as f64;
         for (row, x) in rows.iter_mut().zip(observed) {
-            let point = self.clamped(own(sums, &Observed::new((&*row, x))));
+            let point = self.settings.point(own(sums, &Observed::new((&*row, x))));
             row.z0 = point.value;
             mean.raw += point.raw / n;
             mean.value += point.value / n;
@@ -257,10 +257,12 @@ impl Estimator {
         }
         mean
     }
+}
 
-    fn clamped(&self, raw: f64) -> Point {
-        let clamp = self.settings.clamp.unwrap_or(self.definition.clamp);
-        let below = clamp && raw < 0.0;
+impl Settings {
+    /// The point that a raw estimate gives.
+    fn point(&self, raw: f64) -> Point {
+        let below = self.clamp && raw < 0.0;
         Point {
             raw,
             value: if below { 0.0 } else { raw },
@@ -326,6 +328,6 @@ const SHARED: Definition = Definition {
     clamp: true,
     width: |_| 2,
     accumulate: observe,
-    finish: |sums, _, _| mean(sums),
+    finish: |sums, _, settings| settings.point(mean(sums)),
     own: None,
 };

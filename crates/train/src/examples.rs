@@ -1,8 +1,10 @@
 //! What an optimiser step saw of each example: the lines of `examples.jsonl`, which the inspector reads.
 
-use halo_loss::{Label, ParamValue, Params};
+use halo_loss::{Label, Loss, Need, ParamValue, Params, Row};
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
+
+use crate::records::Record;
 
 /// The first line of `examples.jsonl`.
 #[derive(Clone, Debug, PartialEq)]
@@ -46,19 +48,36 @@ pub struct ExampleRecord {
     /// The reference point that it was compared with, as used; absent for a loss without one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub z0: Option<f64>,
-    /// The loss's weight of its class.
+    /// The loss's weight of its class, times the example's own.
     pub weight: f64,
     /// Equal for completions of the same prompt.
     pub group: u32,
 }
 
+impl ExampleRecord {
+    /// What a step saw of a record.
+    pub(crate) fn new(loss: &Loss, record: &Record, step: u64, row: &Row) -> ExampleRecord {
+        ExampleRecord {
+            id: record.id.clone(),
+            step,
+            label: row.label == Label::Desirable,
+            logp: row.logp,
+            ref_logp: loss.needs(Need::Reference).then_some(row.ref_logp),
+            tokens: row.tokens,
+            z0: loss.reference_point().map(|_| row.z0),
+            weight: class_weight(loss, row.label) * row.weight,
+            group: record.group,
+        }
+    }
+}
+
 /// λ of a class: the loss's parameter of that name, or 1 for a loss that weighs all alike.
-pub(crate) fn weight(params: &Params, label: Label) -> f64 {
+fn class_weight(loss: &Loss, label: Label) -> f64 {
     let name = match label {
         Label::Desirable => "desirable_weight",
         Label::Undesirable => "undesirable_weight",
     };
-    match params.get(name) {
+    match loss.param(name) {
         Some(ParamValue::Number(weight)) => *weight,
         _ => 1.0,
     }

@@ -8,10 +8,10 @@
 //! ```
 //! use std::sync::Arc;
 //! use halo_loss::{Label, Loss, Params};
-//! use halo_train::{Answer, Dataset, Machine, Record, RunPlan, Unit, Work};
+//! use halo_train::{Answer, Dataset, Gradient, Machine, Record, RunPlan, Unit, Work};
 //!
 //! let record = |id: &str, prompt, completion, label| Record {
-//!     id: id.into(), prompt: vec![prompt], completion: vec![completion, 0], label, group: 0,
+//!     id: id.into(), prompt: vec![prompt], completion: vec![completion, 0], label, ..Record::default()
 //! };
 //! let records = vec![record("a", 1, 5, Label::Desirable), record("b", 2, 6, Label::Undesirable)];
 //! let data = Arc::new(Dataset::new(records, vec![Unit::Single(0), Unit::Single(1)])?);
@@ -28,12 +28,13 @@
 //!         }
 //!         // What is desirable is to become likelier: its gradient is negative.
 //!         Work::Backward { job, dlogps } => {
+//!             let Gradient::Sequences(dlogps) = dlogps else { unreachable!("kto has one number a sequence") };
 //!             assert!(job.sequences.iter().zip(&dlogps).any(|(s, &d)| s.completion == 0 && d < 0.0));
 //!             Answer::Finished
 //!         }
 //!         Work::OptimizerStep { .. } => Answer::Stepped { grad_norm: 0.0 },
 //!         Work::Reduce { sums } => Answer::Reduced(sums), // never, with one rank
-//!         Work::ReduceGradients | Work::Checkpoint { .. } => Answer::Finished,
+//!         Work::ReduceGradients | Work::SyncReference { .. } | Work::Checkpoint { .. } => Answer::Finished,
 //!         Work::Done => break,
 //!     };
 //!     machine.submit(answer)?;
@@ -50,18 +51,20 @@ mod order;
 pub mod pack;
 pub mod pairing;
 mod plan;
+pub mod ramp;
 pub mod records;
 pub mod rng;
 pub mod schedule;
 
 pub use error::Error;
 pub use examples::{ExampleHeader, ExampleRecord};
-pub use machine::{Answer, Job, Machine, MachineState, SequenceRef, Which, Work};
+pub use machine::{Answer, Ask, Job, Machine, MachineState, SequenceRef, TokenAnswer, Which, Work};
 pub use metrics::{Clamped, StepMetrics};
 pub use order::Order;
-pub use pack::{Pack, Score, Segment, Sequence};
+pub use pack::{Gradient, Pack, Score, Segment, Sequence};
 pub use pairing::Mismatch;
-pub use plan::RunPlan;
+pub use plan::{ReferenceSync, RunPlan, SyncMoment};
+pub use ramp::{Ramp, RampShape};
 pub use records::{Dataset, Record, Unit};
 pub use rng::Rng;
 pub use schedule::Schedule;

@@ -3,11 +3,12 @@
 //! ```text
 //! loop {
 //!     match machine.next()? {                                    //  answered by
-//!         Forward { job, model, tape }                           //  Logps, one a sequence
+//!         Forward { job, model, ask, tape }                      //  Logps, one a sequence, or Tokens
 //!         Reduce { sums }                (several ranks)         //  Reduced
 //!         Backward { job, dlogps }                               //  Finished
 //!         ReduceGradients                (several ranks)         //  Finished
 //!         OptimizerStep { step, learning_rate }                  //  Stepped { grad_norm }
+//!         SyncReference { mix }          (if the plan has it)    //  Finished
 //!         Checkpoint { step }                                    //  Finished
 //!         Done => break
 //!     }
@@ -16,10 +17,12 @@
 //! ```
 //!
 //! A step, for each micro-batch: forward of the reference, forward of the policy with tape, z₀, backward. Where several
-//! micro-batches share one z₀, its forward passes (without tape) all come first. Everything is divided by the global
+//! micro-batches share one z₀, its forward passes (without tape) all come first; so do those of the rows where a loss couples the
+//! units of a step. Everything is divided by the global
 //! counts of the step, known in advance, so neither micro-batches nor ranks change the result.
 
 mod layout;
+mod numbers;
 mod plan;
 mod setup;
 mod state;
@@ -30,15 +33,17 @@ use std::sync::Arc;
 
 use halo_loss::Loss;
 
+pub use setup::needs_reference;
 pub use state::MachineState;
-pub use work::{Answer, Job, SequenceRef, Which, Work};
+pub use work::{Answer, Ask, Job, SequenceRef, TokenAnswer, Which, Work};
 
 use crate::error::{Error, Kind};
 use crate::examples::{ExampleHeader, ExampleRecord};
 use crate::metrics::StepMetrics;
 use crate::order::Steps;
-use crate::plan::RunPlan;
+use crate::plan::{RunPlan, SyncMoment};
 use crate::records::Dataset;
+use numbers::Scores;
 use setup::Setup;
 use step::Step;
 
@@ -50,6 +55,9 @@ pub struct Machine {
     /// Optimiser steps completed: with the setup, all of the state.
     completed: u64,
     step: Option<Step>,
+    /// What the reference point's estimator remembers of completed steps.
+    memory: Vec<f64>,
+    sync_due: bool,
     checkpoint_due: bool,
     /// Asked and not yet answered.
     pending: Option<Work>,
@@ -72,6 +80,8 @@ impl Machine {
             steps,
             completed: 0,
             step: None,
+            memory: Vec::new(),
+            sync_due: false,
             checkpoint_due: false,
             pending: None,
             metrics: None,
@@ -95,6 +105,9 @@ impl Machine {
     }
 
     fn ask(&mut self) -> Result<Option<Work>, Error> {
+        if let (true, Some(sync)) = (self.sync_due, &self.setup.plan.reference_sync) {
+            return Ok(Some(Work::SyncReference { mix: sync.mix }));
+        }
         if self.checkpoint_due {
             return Ok(Some(Work::Checkpoint {
                 step: self.completed,
@@ -105,7 +118,7 @@ impl Machine {
                 return Ok(None);
             }
             let plan = plan::step(&self.setup, &mut self.steps, self.completed)?;
-            self.step = Some(Step::new(&self.setup, plan));
+            self.step = Some(Step::new(&self.setup, plan, self.memory.clone()));
         }
         self.step
             .as_mut()
@@ -134,8 +147,21 @@ impl Machine {
 
     fn accept(&mut self, work: &Work, answer: Answer) -> Result<(), Error> {
         match (work, answer, &mut self.step) {
-            (Work::Forward { job, model, .. }, Answer::Logps(logps), Some(step)) => {
-                step.scored(&self.setup, job, *model, logps)
+            (
+                Work::Forward {
+                    job, model, ask, ..
+                },
+                answer,
+                Some(step),
+            ) => {
+                let scores = match (ask, answer) {
+                    (Ask::Sums | Ask::Scores, Answer::Logps(logps)) => Scores::sums(logps),
+                    (Ask::Tokens { collisions }, Answer::Tokens(tokens)) => {
+                        Scores::tokens(job, tokens, *collisions)?
+                    }
+                    (_, answer) => return Err(work.unexpected(&answer)),
+                };
+                step.scored(&self.setup, job, *model, scores)
             }
             (Work::Reduce { sums }, Answer::Reduced(reduced), Some(step)) => {
                 step.reduced(&self.setup, sums.len(), &reduced)
@@ -144,8 +170,17 @@ impl Machine {
                 step.finished();
                 Ok(())
             }
+            (Work::SyncReference { .. }, Answer::Finished, Some(step)) => {
+                step.finished();
+                Ok(())
+            }
+            (Work::SyncReference { .. }, Answer::Finished, None) => {
+                self.sync_due = false;
+                Ok(())
+            }
             (Work::OptimizerStep { .. }, Answer::Stepped { grad_norm }, Some(step)) => {
                 (self.metrics, self.examples) = step.close(&self.setup, grad_norm)?;
+                self.memory = step.take_memory();
                 self.step = None;
                 self.completed += 1;
                 let rhythm = self
@@ -154,6 +189,7 @@ impl Machine {
                     .save_every
                     .is_some_and(|every| self.completed.is_multiple_of(every));
                 self.checkpoint_due = rhythm || self.completed == self.setup.total;
+                self.sync_due = self.setup.syncs(self.completed, SyncMoment::After);
                 Ok(())
             }
             (Work::Checkpoint { .. }, Answer::Finished, _) => {
@@ -184,6 +220,11 @@ impl Machine {
         &self.setup.loss
     }
 
+    /// Whether the run asks a reference.
+    pub fn needs_reference(&self) -> bool {
+        self.setup.reference
+    }
+
     /// The data of the run.
     pub fn data(&self) -> &Arc<Dataset> {
         &self.setup.data
@@ -203,7 +244,7 @@ impl Machine {
     pub fn example_header(&self, engine: &str) -> ExampleHeader {
         let loss = &self.setup.loss;
         ExampleHeader {
-            loss: loss.spec().name.into(),
+            loss: loss.name().into(),
             params: loss.params().clone(),
             engine: engine.into(),
         }

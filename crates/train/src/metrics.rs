@@ -1,6 +1,6 @@
 //! What an optimiser step reports: one line of `metrics.jsonl`.
 
-use halo_loss::{Evaluation, Label, Row, Zone};
+use halo_loss::{Evaluation, Label, Point, Row, Scope, Zone};
 use serde::{Deserialize, Serialize};
 
 /// The metrics of one optimiser step over all micro-batches and ranks.
@@ -42,6 +42,11 @@ pub struct StepMetrics {
     pub active: f64,
     /// Share of rows on whose wrong side the loss is saturated.
     pub given_up: f64,
+    /// Share of the units whose value is not the loss's own curve (a chord, a capped exponent); of losses over tokens, share of the
+    /// tokens whose ratio is clipped.
+    pub clipped: f64,
+    /// Under humanline: share of the tokens whose log-ratio is strictly within its range.
+    pub inside: Option<f64>,
     /// Norm of the whole gradient before clipping, as the optimiser reported it.
     pub grad_norm: f64,
     /// The rate that this step used.
@@ -52,7 +57,28 @@ pub struct StepMetrics {
     pub completion_tokens: u64,
 }
 
-/// Whether z₀'s clamp fired: yes or no for the step's one z₀, the share of micro-batches where each has its own.
+impl StepMetrics {
+    /// Sets z₀ of rows that share one: the micro-batches' points.
+    pub(crate) fn shared_points(&mut self, scope: Scope, points: &[Point]) {
+        // One z₀ of the whole step stands in every micro-batch; a mean of equals could still round.
+        let points = match scope {
+            Scope::Step => &points[..1],
+            Scope::Microbatch => points,
+        };
+        let mean = |of: fn(&Point) -> f64| points.iter().map(of).sum::<f64>() / points.len() as f64;
+        let clamped = mean(|z0| z0.clamped);
+        self.kl = Some(mean(|z0| z0.value));
+        self.kl_raw = Some(mean(|z0| z0.raw));
+        self.kl_clamped = Some(
+            match scope == Scope::Step && (clamped == 0.0 || clamped == 1.0) {
+                true => Clamped::Flag(clamped == 1.0),
+                false => Clamped::Share(clamped),
+            },
+        );
+    }
+}
+
+/// Whether z₀'s clamp fired: yes or no for the step's one z₀, the share of micro-batches or rows where each has its own.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Clamped {
@@ -73,8 +99,15 @@ pub(crate) struct Sums {
     logp: [f64; 2],
     /// Learnt, active, given up.
     zones: [f64; 3],
+    /// Clipped, and what it is a share of; inside, and the tokens looked at.
+    shares: [f64; 4],
+    /// z₀ of rows that have their own: raw, used, clamped, count.
+    points: [f64; 4],
     tokens: f64,
 }
+
+/// How many numbers [`Sums`] are.
+const WIDTH: usize = 19;
 
 impl Sums {
     pub(crate) fn add(&mut self, rows: &[Row], evaluation: &Evaluation) {
@@ -92,20 +125,47 @@ impl Sums {
                 Zone::GivenUp => 2,
             }] += 1.0;
         }
+        let tokens: f64 = rows.iter().map(|row| f64::from(row.tokens)).sum();
+        self.shares[0] += evaluation.clipped as f64;
+        self.shares[1] += match evaluation.per_token {
+            true => tokens,
+            false => evaluation.values.len() as f64,
+        };
+        if let Some(inside) = evaluation.inside {
+            self.shares[2] += inside as f64;
+            self.shares[3] += tokens;
+        }
     }
 
     pub(crate) fn add_tokens(&mut self, rows: usize) {
         self.tokens += rows as f64;
     }
 
+    /// The mean of `count` rows' own points.
+    pub(crate) fn add_points(&mut self, mean: &Point, count: usize) {
+        let count = count as f64;
+        let parts = [
+            mean.raw * count,
+            mean.value * count,
+            mean.clamped * count,
+            count,
+        ];
+        self.points
+            .iter_mut()
+            .zip(parts)
+            .for_each(|(sum, part)| *sum += part);
+    }
+
     /// Flat, for the sum over ranks.
     pub(crate) fn to_vec(&self) -> Vec<f64> {
-        let parts: [&[f64]; 6] = [
+        let parts: [&[f64]; 8] = [
             &[self.loss],
             &self.count,
             &self.reward,
             &self.logp,
             &self.zones,
+            &self.shares,
+            &self.points,
             &[self.tokens],
         ];
         parts.concat()
@@ -113,30 +173,18 @@ impl Sums {
 
     /// The inverse of [`Sums::to_vec`]; none for another length.
     pub(crate) fn from_slice(sums: &[f64]) -> Option<Sums> {
-        let &[
-            loss,
-            n0,
-            n1,
-            r0,
-            r1,
-            l0,
-            l1,
-            learnt,
-            active,
-            given_up,
-            tokens,
-        ] = sums
-        else {
-            return None;
-        };
-        let zones = [learnt, active, given_up];
+        let sums: &[f64; WIDTH] = sums.try_into().ok()?;
+        let part = |at: usize| [sums[at], sums[at + 1]];
+        let four = |at: usize| [sums[at], sums[at + 1], sums[at + 2], sums[at + 3]];
         Some(Sums {
-            loss,
-            count: [n0, n1],
-            reward: [r0, r1],
-            logp: [l0, l1],
-            zones,
-            tokens,
+            loss: sums[0],
+            count: part(1),
+            reward: part(3),
+            logp: part(5),
+            zones: [sums[7], sums[8], sums[9]],
+            shares: four(10),
+            points: four(14),
+            tokens: sums[18],
         })
     }
 
@@ -147,13 +195,16 @@ impl Sums {
         };
         let share = |zone: usize| self.zones[zone] / self.zones.iter().sum::<f64>().max(1.0);
         let (chosen, rejected) = (mean(self.reward, 0), mean(self.reward, 1));
+        let [raw, used, clamped, rows] = self.points;
+        let of_rows = |sum: f64| (rows > 0.0).then(|| sum / rows);
+        let [clipped, units, inside, tokens] = self.shares;
         StepMetrics {
             step: 0,
             epoch: 0.0,
             loss: self.loss,
-            kl: None,
-            kl_raw: None,
-            kl_clamped: None,
+            kl: of_rows(used),
+            kl_raw: of_rows(raw),
+            kl_clamped: of_rows(clamped).map(Clamped::Share),
             rewards_chosen: chosen,
             rewards_rejected: rejected,
             rewards_margins: chosen
@@ -164,6 +215,8 @@ impl Sums {
             learnt: share(0),
             active: share(1),
             given_up: share(2),
+            clipped: clipped / units.max(1.0),
+            inside: (tokens > 0.0).then(|| inside / tokens),
             grad_norm: 0.0,
             learning_rate: 0.0,
             tokens: self.tokens as u64,

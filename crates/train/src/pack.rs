@@ -49,6 +49,23 @@ pub struct Score {
     pub seq: u32,
 }
 
+/// dL/dlogp of a pack's sequences.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Gradient {
+    /// One number a sequence, which all its tokens receive (R).
+    Sequences(Vec<f64>),
+    /// One a scored token, sequence after sequence (M).
+    Tokens(Vec<f64>),
+}
+
+impl Gradient {
+    /// Whether it is 0 everywhere.
+    pub fn is_zero(&self) -> bool {
+        let (Gradient::Sequences(slopes) | Gradient::Tokens(slopes)) = self;
+        slopes.iter().all(|slope| *slope == 0.0)
+    }
+}
+
 /// The rows of a forward pass, and what is scored on them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pack {
@@ -108,19 +125,48 @@ impl Pack {
         sums
     }
 
-    /// The adjoint of [`Pack::sum_logps`]: dL/dlogp of the sequences (R) → of the first `grad_scores` scores.
+    /// Numbers of the scored tokens (M) → the same in the order of the sequences, each sequence's tokens in turn (M).
+    pub fn by_sequence(&self, per_score: &[f32]) -> Vec<f64> {
+        let mut next = self.starts();
+        let mut ordered = vec![0.0; per_score.len()];
+        for (score, &number) in self.scores.iter().zip(per_score) {
+            let at = &mut next[score.seq as usize];
+            ordered[*at] = f64::from(number);
+            *at += 1;
+        }
+        ordered
+    }
+
+    /// The adjoint of [`Pack::sum_logps`]: dL/dlogp of the sequences (R), or of their tokens in turn (M) → of the first
+    /// `grad_scores` scores.
     ///
-    /// A sequence that `dlogps` is too short for yields NaN, which no run overlooks.
-    pub fn spread(&self, dlogps: &[f64]) -> Vec<f32> {
+    /// A sequence that the gradient is too short for yields NaN, which no run overlooks.
+    pub fn spread(&self, dlogps: &Gradient) -> Vec<f32> {
+        let mut next = self.starts();
         let of = |score: &Score| {
-            dlogps
-                .get(score.seq as usize)
-                .map_or(f32::NAN, |&d| d as f32)
+            let sequence = score.seq as usize;
+            let slope = match dlogps {
+                Gradient::Sequences(slopes) => slopes.get(sequence),
+                Gradient::Tokens(slopes) => {
+                    next[sequence] += 1;
+                    slopes.get(next[sequence] - 1)
+                }
+            };
+            slope.map_or(f32::NAN, |&slope| slope as f32)
         };
-        self.scores[..self.grad_scores as usize]
-            .iter()
-            .map(of)
-            .collect()
+        let graded = &self.scores[..self.grad_scores as usize];
+        graded.iter().map(of).collect()
+    }
+
+    /// Where each sequence's tokens begin in the order of the sequences (R).
+    fn starts(&self) -> Vec<usize> {
+        let mut end = 0;
+        let start = |count| {
+            let start = end;
+            end += count as usize;
+            start
+        };
+        self.scored_tokens().into_iter().map(start).collect()
     }
 
     /// How many tokens of each sequence are scored (R).

@@ -1,5 +1,6 @@
 //! Mismatched completions y′ for the reference point z₀ = KL(π ‖ π_ref): which other completion a prompt meets.
 
+pub mod halos;
 pub mod rotate;
 pub mod trl;
 
@@ -16,12 +17,17 @@ pub enum Mismatch {
     Rotate,
     /// As TRL does, for comparison with it; see [`trl`].
     Trl,
+    /// As HALOs does; see [`halos`].
+    Halos,
 }
 
 impl Mismatch {
     /// Every rule with its name, as on the command line and in files.
-    pub const NAMES: [(&'static str, Mismatch); 2] =
-        [("rotate", Mismatch::Rotate), ("trl", Mismatch::Trl)];
+    pub const NAMES: [(&'static str, Mismatch); 3] = [
+        ("rotate", Mismatch::Rotate),
+        ("trl", Mismatch::Trl),
+        ("halos", Mismatch::Halos),
+    ];
 }
 
 impl std::fmt::Display for Mismatch {

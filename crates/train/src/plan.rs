@@ -1,11 +1,14 @@
 //! What a run is to do: sizes, order, seed, schedule. Everything here decides the result, and is saved with the state.
 
+use std::collections::BTreeMap;
+
 use halo_loss::Scope;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 use crate::order::Order;
 use crate::pairing::Mismatch;
+use crate::ramp::Ramp;
 use crate::schedule::Schedule;
 
 /// The settings of a run. Names are transformers' where it has the thing.
@@ -36,10 +39,44 @@ pub struct RunPlan {
     pub warmup_steps: u64,
     /// A checkpoint after every so many steps; one at the end always.
     pub save_every: Option<u64>,
+    /// Parameters of the loss that change over the run, by name.
+    pub loss_schedule: BTreeMap<String, Ramp>,
+    /// How the reference follows the policy; it stays as it is without.
+    pub reference_sync: Option<ReferenceSync>,
     /// This process among `ranks`, from 0. N ranks of B/N are exactly one rank of B.
     pub rank: usize,
     /// Processes that share every micro-batch.
     pub ranks: usize,
+}
+
+/// The reference moves towards the policy: TR-DPO (Gorbatovski et al. 2024, arXiv 2404.09656), and humanline's lag of one step
+/// (arXiv 2509.24207).
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReferenceSync {
+    /// κ: π_ref := κ·π + (1 − κ)·π_ref. 1 replaces it.
+    #[serde(default = "whole")]
+    pub mix: f64,
+    /// At every so many optimiser steps.
+    pub every: u64,
+    /// When in the step.
+    #[serde(default)]
+    pub moment: SyncMoment,
+}
+
+fn whole() -> f64 {
+    1.0
+}
+
+/// When in its step the reference moves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SyncMoment {
+    /// After the update, to the new policy: TR-DPO, as TRL.
+    #[default]
+    After,
+    /// Before the update, to the policy that the step's gradient was computed with: humanline.
+    Before,
 }
 
 impl Default for RunPlan {
@@ -57,6 +94,8 @@ impl Default for RunPlan {
             schedule: Schedule::Constant,
             warmup_steps: 0,
             save_every: None,
+            loss_schedule: BTreeMap::new(),
+            reference_sync: None,
             rank: 0,
             ranks: 1,
         }
@@ -114,27 +153,36 @@ impl RunPlan {
                 self.learning_rate
             )));
         }
-        if self.mismatch == Mismatch::Trl {
-            self.validate_trl()?;
+        if let Some(sync) = &self.reference_sync {
+            let ReferenceSync { mix, every, .. } = sync;
+            if !(*mix > 0.0 && *mix <= 1.0) {
+                let message = format!("reference_sync.mix = {mix} is outside 0 (exclusive)..=1");
+                return Err(Error::parameter(message));
+            }
+            if *every == 0 {
+                return Err(Error::parameter("reference_sync.every = 0 is outside 1.."));
+            }
         }
-        Ok(())
+        match self.mismatch {
+            Mismatch::Rotate => Ok(()),
+            Mismatch::Trl | Mismatch::Halos => self.validate_blocks(),
+        }
     }
 
-    /// TRL builds its pairs once, in data order, in blocks of the micro-batch's size.
-    fn validate_trl(&self) -> Result<(), Error> {
-        if self.order != Order::File {
-            return Err(Error::parameter(
-                "mismatch = trl pairs neighbours in data order: it needs order = file",
-            ));
+    /// TRL builds its pairs once, in data order, in blocks of the micro-batch's size; HALOs within each micro-batch.
+    fn validate_blocks(&self) -> Result<(), Error> {
+        let name = self.mismatch;
+        let refuse = |why: &str| Err(Error::parameter(format!("mismatch = {name} {why}")));
+        if self.mismatch == Mismatch::Trl && self.order != Order::File {
+            return refuse("pairs neighbours in data order: it needs order = file");
         }
         if self.scope != Scope::Microbatch {
-            return Err(Error::parameter(
-                "mismatch = trl estimates z0 per micro-batch: it needs scope = microbatch",
-            ));
+            return refuse("estimates z0 per micro-batch: it needs scope = microbatch");
         }
         if self.batch_size < 2 {
-            let message = "mismatch = trl needs batch_size of at least 2: alone, a prompt meets its own completion";
-            return Err(Error::parameter(message));
+            return refuse(
+                "needs batch_size of at least 2: alone, a prompt meets its own completion",
+            );
         }
         Ok(())
     }
@@ -158,7 +206,8 @@ impl RunPlan {
             };
         }
         same!(batch_size gradient_accumulation_steps ranks seed order mismatch scope learning_rate schedule warmup_steps);
-        if self.schedule != Schedule::Constant {
+        same!(loss_schedule reference_sync);
+        if self.schedule != Schedule::Constant || !self.loss_schedule.is_empty() {
             same!(steps epochs);
         }
         Ok(())

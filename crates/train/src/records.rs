@@ -19,6 +19,30 @@ pub struct Record {
     pub label: Label,
     /// Records share a group exactly if they share their prompt. [`Dataset::new`] assigns it.
     pub group: u32,
+    /// The reward or rating that the data gives, if any.
+    pub score: Option<f64>,
+    /// Multiplies the example's loss; of a pair the chosen record's counts.
+    pub weight: f64,
+    /// The example's β in units of the loss's; of a pair the chosen record's counts.
+    pub beta_scale: f64,
+    /// Log-probabilities of the scored tokens when the completion was sampled, nats; empty where the data gives none.
+    pub old_logps: Vec<f64>,
+}
+
+impl Default for Record {
+    fn default() -> Record {
+        Record {
+            id: String::new(),
+            prompt: Vec::new(),
+            completion: Vec::new(),
+            label: Label::Desirable,
+            group: 0,
+            score: None,
+            weight: 1.0,
+            beta_scale: 1.0,
+            old_logps: Vec::new(),
+        }
+    }
 }
 
 impl Record {
@@ -83,7 +107,7 @@ impl Dataset {
     ///
     /// # Errors
     /// No unit; a unit that names an absent record; a pair of different prompts or with the wrong labels; a record of
-    /// which no token is scored.
+    /// which no token is scored; a reward, weight or log-probability that is no such number.
     pub fn new(mut records: Vec<Record>, units: Vec<Unit>) -> Result<Dataset, Error> {
         if units.is_empty() {
             return Err(Error::data("the data set holds no examples"));
@@ -101,11 +125,39 @@ impl Dataset {
             let message = format!("record {:?}: nothing of it can be scored: {why}", record.id);
             return Err(Error::data(message).at(Some(index)));
         }
+        for (index, record) in records.iter().enumerate() {
+            check_numbers(record).map_err(|error| error.at(Some(index)))?;
+        }
         for (number, unit) in units.iter().enumerate() {
             check(number, *unit, &records)?;
         }
         assign_groups(&mut records);
         Ok(Dataset { records, units })
+    }
+}
+
+fn check_numbers(record: &Record) -> Result<(), Error> {
+    let refuse = |what: String| Err(Error::data(format!("record {:?}: {what}", record.id)));
+    let (score, wanted) = (record.score.unwrap_or_default(), record.scored_tokens());
+    if !score.is_finite() {
+        return refuse(format!("its score {score} is not finite"));
+    }
+    if !(record.weight >= 0.0 && record.weight.is_finite()) {
+        return refuse(format!("its weight {} is outside 0..", record.weight));
+    }
+    if !(record.beta_scale > 0.0 && record.beta_scale.is_finite()) {
+        let beta_scale = record.beta_scale;
+        return refuse(format!(
+            "its beta_scale {beta_scale} is outside 0 (exclusive).."
+        ));
+    }
+    let count = record.old_logps.len();
+    if count > 0 && count != wanted as usize {
+        return refuse(format!("{count} old_logps for {wanted} scored tokens"));
+    }
+    match record.old_logps.iter().find(|logp| !logp.is_finite()) {
+        Some(logp) => refuse(format!("an old_logp is {logp}, which is not finite")),
+        None => Ok(()),
     }
 }
 
@@ -165,6 +217,7 @@ mod tests {
             completion: completion.into(),
             label,
             group: 9,
+            ..Record::default()
         }
     }
 

@@ -11,9 +11,10 @@ pub(super) const ESTIMATOR: Definition = Definition {
     clamp: false,
     width: |_| 4,
     accumulate: by_class,
-    finish: |sums, _, _| {
+    finish: |sums, _, settings| {
         let classes = f64::from(sums[1] > 0.0) + f64::from(sums[3] > 0.0);
-        ratio(ratio(sums[0], sums[1]) + ratio(sums[2], sums[3]), classes)
+        let sum = ratio(sums[0], sums[1]) + ratio(sums[2], sums[3]);
+        settings.point(ratio(sum, classes))
     },
     ..SHARED
 };

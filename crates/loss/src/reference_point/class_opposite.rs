@@ -11,7 +11,7 @@ pub(super) const ESTIMATOR: Definition = Definition {
     source: Source::Matched,
     width: |_| 4,
     accumulate: by_class,
-    finish: |sums, _, _| ratio(sums[0] + sums[2], sums[1] + sums[3]),
+    finish: |sums, _, settings| settings.point(ratio(sums[0] + sums[2], sums[1] + sums[3])),
     own: Some(|sums, row| match row.label {
         Label::Desirable => ratio(sums[2], sums[3]),
         Label::Undesirable => ratio(sums[0], sums[1]),

@@ -15,7 +15,7 @@ pub(super) const ESTIMATOR: Definition = Definition {
             None if sums[1] > 0.0 => memory.push(mean(sums)),
             _ => {}
         }
-        memory.first().copied().unwrap_or_default()
+        settings.point(memory.first().copied().unwrap_or_default())
     },
     ..SHARED
 };

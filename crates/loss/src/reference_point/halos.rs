@@ -13,6 +13,6 @@ pub(super) const ESTIMATOR: Definition = Definition {
             sums[1] += f64::from(row.x != 0.0);
         }
     },
-    finish: |sums, _, _| sums[0] / sums[1].max(1.0),
+    finish: |sums, _, settings| settings.point(sums[0] / sums[1].max(1.0)),
     ..SHARED
 };

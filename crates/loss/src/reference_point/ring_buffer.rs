@@ -20,7 +20,7 @@ pub(super) const ESTIMATOR: Definition = Definition {
             kept += 2;
         }
         memory.truncate(kept);
-        ratio(sum, count)
+        settings.point(ratio(sum, count))
     },
     ..SHARED
 };

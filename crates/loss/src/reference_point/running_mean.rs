@@ -9,11 +9,11 @@ pub(super) const ESTIMATOR: Definition = Definition {
     meaning: "mean log-ratio of all rows since the run began, unclamped: BCO's shift",
     source: Source::Matched,
     clamp: false,
-    finish: |sums, memory, _| {
+    finish: |sums, memory, settings| {
         memory.resize(2, 0.0);
         memory[0] += sums[0];
         memory[1] += sums[1];
-        ratio(memory[0], memory[1])
+        settings.point(ratio(memory[0], memory[1]))
     },
     ..SHARED
 };

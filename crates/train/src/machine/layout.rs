@@ -4,11 +4,13 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 
-use halo_loss::{Need, Point, Scope, Source};
+use halo_loss::{Evaluation, Point, Scope, Source};
 
+use super::numbers::Scores;
 use super::plan::{Batch, StepPlan};
 use super::setup::Setup;
-use super::work::{Job, SequenceRef, Which};
+use super::work::{Ask, Job, SequenceRef, Which};
+use crate::plan::SyncMoment;
 
 /// The forward passes of a step, where its micro-batches find their numbers in them, and the order of everything.
 #[derive(Debug)]
@@ -22,9 +24,9 @@ pub(super) struct Layout {
 #[derive(Debug)]
 pub(super) struct Part {
     pub(super) job: Arc<Job>,
-    pub(super) policy: Vec<f64>,
-    /// Zeros for a loss that needs no reference.
-    pub(super) reference: Vec<f64>,
+    pub(super) policy: Scores,
+    /// Zeros where no reference is asked.
+    pub(super) reference: Scores,
 }
 
 /// Where a micro-batch's numbers are.
@@ -34,8 +36,11 @@ pub(super) struct Places {
     pub(super) main: usize,
     /// The sequences on which z₀ is estimated: a part, and which of it.
     pub(super) point: (usize, Range<usize>),
-    /// z₀ once known; stays as it is for a loss without.
+    /// z₀ once known, and the sums that it was made of; stays as it is for a loss without.
     pub(super) z0: Point,
+    pub(super) sums: Vec<f64>,
+    /// Of a loss that couples the units of a step: this micro-batch's share, once the whole step is evaluated.
+    pub(super) evaluation: Option<Evaluation>,
 }
 
 #[derive(Clone, Debug)]
@@ -47,11 +52,15 @@ pub(super) enum Task {
     },
     /// z₀ of these micro-batches, together.
     Point(Range<usize>),
+    /// The loss of the whole step at once.
+    Whole,
     Backward {
         batch: usize,
     },
     Metrics,
     Gradients,
+    /// The reference moves before the update.
+    Sync,
     Update,
 }
 
@@ -77,6 +86,13 @@ impl Layout {
             }
             layout.tasks.push_back(Task::Point(0..count));
         }
+        let whole_first = setup.loss.couples() && (count > 1 || setup.plan.ranks > 1);
+        if whole_first {
+            for batch in 0..count {
+                layout.forward(setup, layout.batches[batch].main, false);
+            }
+            layout.tasks.push_back(Task::Whole);
+        }
         for batch in 0..count {
             layout.forward(setup, layout.batches[batch].main, true);
             if !point_first && setup.source != Source::None {
@@ -84,9 +100,11 @@ impl Layout {
             }
             layout.tasks.push_back(Task::Backward { batch });
         }
-        layout
-            .tasks
-            .extend([Task::Metrics, Task::Gradients, Task::Update]);
+        layout.tasks.extend([Task::Metrics, Task::Gradients]);
+        if setup.syncs(plan.number, SyncMoment::Before) {
+            layout.tasks.push_back(Task::Sync);
+        }
+        layout.tasks.push_back(Task::Update);
         layout
     }
 
@@ -111,16 +129,20 @@ impl Layout {
             main,
             point,
             z0: Point::default(),
+            sums: Vec::new(),
+            evaluation: None,
         }
     }
 
     fn part(&mut self, setup: &Setup, sequences: Vec<SequenceRef>) -> usize {
-        let zeros = vec![0.0; sequences.len()];
-        let job = Arc::new(Job::new(&setup.data, sequences));
+        let job = Arc::new(match setup.ask {
+            Ask::Scores => Job::for_scores(&setup.data, sequences),
+            Ask::Sums | Ask::Tokens { .. } => Job::new(&setup.data, sequences),
+        });
         self.parts.push(Part {
+            policy: Scores::zeros(&job, setup.ask),
+            reference: Scores::zeros(&job, setup.ask),
             job,
-            policy: zeros.clone(),
-            reference: zeros,
         });
         self.parts.len() - 1
     }
@@ -131,7 +153,7 @@ impl Layout {
             return;
         }
         let asked = |task: &Task| matches!(task, Task::Forward { part: p, model: Which::Reference, .. } if *p == part);
-        if setup.loss.needs(Need::Reference) && !self.tasks.iter().any(asked) {
+        if setup.reference && !self.tasks.iter().any(asked) {
             self.tasks.push_back(Task::Forward {
                 part,
                 model: Which::Reference,

@@ -1,11 +1,13 @@
 //! What one optimiser step consists of: a pure function of the plan, the data and the step's number.
 
-use halo_loss::{Normalizer, Scope, Source};
+use std::collections::BTreeMap;
+
+use halo_loss::{Label, Loss, Normalizer, Scope, Source};
 
 use super::setup::Setup;
 use crate::error::Error;
 use crate::order::Steps;
-use crate::pairing::{Mismatch, rotate, trl};
+use crate::pairing::{Mismatch, halos, rotate, trl};
 use crate::rng::Rng;
 
 /// One optimiser step as this rank sees it.
@@ -15,8 +17,14 @@ pub(super) struct StepPlan {
     pub(super) number: u64,
     pub(super) epoch: f64,
     pub(super) learning_rate: f64,
+    /// With the parameters of this step.
+    pub(super) loss: Loss,
     /// Over all micro-batches and ranks.
     pub(super) norm: Normalizer,
+    /// How many prompts the step has.
+    pub(super) groups: usize,
+    /// How many rows it has, over all micro-batches and ranks.
+    pub(super) rows: usize,
     /// One a micro-batch, on every rank the same number; this rank's share may be empty in the last.
     pub(super) batches: Vec<Batch>,
 }
@@ -28,6 +36,10 @@ pub(super) struct Batch {
     pub(super) rows: Vec<usize>,
     /// For each row whose completion its prompt meets; empty where z₀ needs none.
     pub(super) partners: Vec<usize>,
+    /// For each row its prompt, numbered within the step.
+    pub(super) groups: Vec<u32>,
+    /// The first row's place among all of the step.
+    pub(super) start: usize,
 }
 
 /// Plans step `index`, counted from 0.
@@ -50,6 +62,7 @@ pub(super) fn step(setup: &Setup, steps: &mut Steps, index: u64) -> Result<StepP
     let partners: Vec<usize> = match (mismatched, plan.mismatch, plan.scope) {
         (false, ..) => Vec::new(),
         (true, Mismatch::Trl, _) => rows.chunks(share).flat_map(trl::pair).collect(),
+        (true, Mismatch::Halos, _) => rows.chunks(share).flat_map(halos::pair).collect(),
         (true, Mismatch::Rotate, Scope::Step) => rotate::pair(data, &rows, rng)?,
         // y′ and the y they are compared with stay in one scope.
         (true, Mismatch::Rotate, Scope::Microbatch) => {
@@ -59,6 +72,15 @@ pub(super) fn step(setup: &Setup, steps: &mut Steps, index: u64) -> Result<StepP
             pairs.collect::<Result<Vec<_>, Error>>()?.concat()
         }
     };
+
+    let mut numbers = BTreeMap::new();
+    let groups: Vec<u32> = rows
+        .iter()
+        .map(|&row| {
+            let next = numbers.len() as u32;
+            *numbers.entry(data.records[row].group).or_insert(next)
+        })
+        .collect();
 
     let batches = (0..rows.len().div_ceil(micro_batch)).map(|batch| {
         let start = batch * micro_batch;
@@ -71,23 +93,33 @@ pub(super) fn step(setup: &Setup, steps: &mut Steps, index: u64) -> Result<StepP
             } else {
                 Vec::new()
             },
+            groups: groups[mine.clone()].to_vec(),
+            start: mine.start,
             rows: rows[mine].to_vec(),
         }
     });
-    let tokens: u64 = rows
-        .iter()
-        .map(|&row| u64::from(data.records[row].scored_tokens()))
-        .sum();
+    let batches: Vec<Batch> = batches.collect();
+    let tokens = |desirable_only: bool| -> f64 {
+        let records = rows.iter().map(|&row| &data.records[row]);
+        let counted = records.filter(|record| !desirable_only || record.label == Label::Desirable);
+        counted
+            .map(|record| f64::from(record.scored_tokens()))
+            .sum()
+    };
     Ok(StepPlan {
         number: index + 1,
         epoch: steps.epochs_after(index),
         learning_rate: plan.learning_rate
             * plan.schedule.factor(index, plan.warmup_steps, setup.total),
+        loss: setup.loss_at(index)?,
         norm: Normalizer {
             units: units.len() as f64,
-            tokens: tokens as f64,
+            tokens: tokens(false),
+            desirable_tokens: tokens(true),
         },
-        batches: batches.collect(),
+        groups: numbers.len(),
+        rows: rows.len(),
+        batches,
     })
 }
 

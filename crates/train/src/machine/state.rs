@@ -29,9 +29,12 @@ pub struct MachineState {
     pub params: Params,
     /// [`Dataset::fingerprint`] in hexadecimal.
     pub data: String,
+    /// What the reference point's estimator remembers of earlier steps.
+    #[serde(default)]
+    pub memory: Vec<f64>,
 }
 
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 impl Machine {
     /// What [`Machine::restore`] needs. During a step it is the state before that step.
@@ -40,9 +43,10 @@ impl Machine {
             version: VERSION,
             step: self.completed,
             plan: self.setup.plan.clone(),
-            loss: self.setup.loss.spec().name.into(),
+            loss: self.setup.loss.name().into(),
             params: self.setup.loss.params().clone(),
             data: self.setup.fingerprint.clone(),
+            memory: self.memory.clone(),
         }
     }
 
@@ -67,10 +71,10 @@ impl Machine {
             ));
         }
         plan.continues(&state.plan)?;
-        if loss.spec().name != state.loss {
+        if loss.name() != state.loss {
             return refuse(format!(
                 "loss = {:?}, but the saved run has {:?}",
-                loss.spec().name,
+                loss.name(),
                 state.loss
             ));
         }
@@ -90,6 +94,7 @@ impl Machine {
             return refuse("the data is not the data of the saved run".into());
         }
         machine.completed = state.step;
+        machine.memory.clone_from(&state.memory);
         Ok(machine)
     }
 }

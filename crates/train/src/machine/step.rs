@@ -3,15 +3,17 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 
-use halo_loss::{Label, Need, Point, Row, Scope, evaluate};
+use halo_loss::{Evaluation, Label, Row, evaluate};
 
 use super::layout::{Layout, Part, Places, Task};
+use super::numbers::{Numbers, Scores};
 use super::plan::StepPlan;
 use super::setup::Setup;
-use super::work::{Job, SequenceRef, Which, Work};
+use super::work::{Ask, Job, Which, Work};
 use crate::error::{Error, Kind};
-use crate::examples::{self, ExampleRecord};
-use crate::metrics::{Clamped, StepMetrics, Sums};
+use crate::examples::ExampleRecord;
+use crate::metrics::{StepMetrics, Sums};
+use crate::pack::Gradient;
 
 #[derive(Debug)]
 pub(super) struct Step {
@@ -21,10 +23,12 @@ pub(super) struct Step {
     tasks: VecDeque<Task>,
     sums: Sums,
     examples: Vec<ExampleRecord>,
+    /// What the reference point's estimator remembers, this step included as far as it is known.
+    memory: Vec<f64>,
 }
 
 impl Step {
-    pub(super) fn new(setup: &Setup, plan: StepPlan) -> Step {
+    pub(super) fn new(setup: &Setup, plan: StepPlan, memory: Vec<f64>) -> Step {
         let Layout {
             parts,
             batches,
@@ -37,6 +41,7 @@ impl Step {
             tasks,
             sums: Sums::default(),
             examples: Vec::new(),
+            memory,
         }
     }
 
@@ -47,16 +52,31 @@ impl Step {
             match task {
                 Task::Forward { part, model, tape } => {
                     let job = self.parts[part].job.clone();
-                    return Ok(Some(Work::Forward { job, model, tape }));
+                    let ask = match (model, setup.ask) {
+                        // Only the policy's spread over the vocabulary is read.
+                        (Which::Reference, Ask::Tokens { .. }) => Ask::Tokens { collisions: false },
+                        (_, ask) => ask,
+                    };
+                    return Ok(Some(Work::Forward {
+                        job,
+                        model,
+                        ask,
+                        tape,
+                    }));
                 }
                 Task::Point(batches) => {
-                    let sums = self.point_sums(setup, batches);
+                    let sums = self.point_sums(setup, batches)?;
                     if !alone {
-                        return Ok(Some(Work::Reduce {
-                            sums: sums.to_vec(),
-                        }));
+                        return Ok(Some(Work::Reduce { sums }));
                     }
                     self.reduced(setup, sums.len(), &sums)?;
+                }
+                Task::Whole => {
+                    let rows = self.all_rows(setup);
+                    if !alone {
+                        return Ok(Some(Work::Reduce { sums: rows }));
+                    }
+                    self.reduced(setup, rows.len(), &rows)?;
                 }
                 Task::Backward { batch } => match self.evaluate(setup, batch)? {
                     Some(work) => return Ok(Some(work)),
@@ -70,6 +90,10 @@ impl Step {
                 }
                 Task::Gradients if alone => self.finished(),
                 Task::Gradients => return Ok(Some(Work::ReduceGradients)),
+                Task::Sync => {
+                    let mix = setup.plan.reference_sync.map_or(1.0, |sync| sync.mix);
+                    return Ok(Some(Work::SyncReference { mix }));
+                }
                 Task::Update => {
                     let StepPlan {
                         number: step,
@@ -97,8 +121,9 @@ impl Step {
         setup: &Setup,
         job: &Job,
         model: Which,
-        logps: Vec<f64>,
+        scores: Scores,
     ) -> Result<(), Error> {
+        let logps = &scores.sums;
         if logps.len() != job.sequences.len() {
             let (got, wanted) = (logps.len(), job.sequences.len());
             let message =
@@ -108,7 +133,7 @@ impl Step {
         if let Some((sequence, logp)) = job
             .sequences
             .iter()
-            .zip(&logps)
+            .zip(logps)
             .find(|(_, logp)| !logp.is_finite())
         {
             let records = &setup.data.records;
@@ -124,9 +149,9 @@ impl Step {
         }
         if let Some(&Task::Forward { part, .. }) = self.tasks.front() {
             match model {
-                Which::Reference => self.parts[part].reference = logps,
+                Which::Reference => self.parts[part].reference = scores,
                 Which::Policy => {
-                    self.parts[part].policy = logps;
+                    self.parts[part].policy = scores;
                     self.sums.add_tokens(job.pack.rows());
                 }
             }
@@ -155,14 +180,15 @@ impl Step {
         }
         match self.tasks.front().cloned() {
             Some(Task::Point(batches)) => {
-                if let (Some(estimator), Ok(sums)) = (setup.loss.reference_point(), sums.try_into())
-                {
-                    let z0 = estimator.finish(sums);
-                    self.batches[batches]
-                        .iter_mut()
-                        .for_each(|batch| batch.z0 = z0);
+                if let Some(estimator) = setup.loss.reference_point() {
+                    let z0 = estimator.finish(sums, &mut self.memory);
+                    for batch in &mut self.batches[batches] {
+                        batch.z0 = z0;
+                        batch.sums = sums.to_vec();
+                    }
                 }
             }
+            Some(Task::Whole) => self.whole(setup, sums)?,
             Some(Task::Metrics) => self.sums = Sums::from_slice(sums).unwrap_or_default(),
             _ => {}
         }
@@ -191,94 +217,169 @@ impl Step {
             completion_tokens: self.plan.norm.tokens as u64,
             ..self.sums.finish()
         };
-        if setup.loss.reference_point().is_some() {
-            // One z₀ of the whole step stands in every micro-batch; a mean of equals could still round.
-            let points = match setup.plan.scope {
-                Scope::Step => &self.batches[..1],
-                Scope::Microbatch => &self.batches[..],
-            };
-            let mean = |of: fn(&Point) -> f64| {
-                points.iter().map(|batch| of(&batch.z0)).sum::<f64>() / points.len() as f64
-            };
-            metrics.kl = Some(mean(|z0| z0.value));
-            metrics.kl_raw = Some(mean(|z0| z0.raw));
-            metrics.kl_clamped = Some(match setup.plan.scope {
-                Scope::Step => Clamped::Flag(points.iter().any(|batch| batch.z0.clamped)),
-                Scope::Microbatch => Clamped::Share(mean(|z0| f64::from(z0.clamped))),
-            });
+        if setup
+            .loss
+            .reference_point()
+            .is_some_and(|estimator| !estimator.per_row())
+        {
+            let points: Vec<_> = self.batches.iter().map(|batch| batch.z0).collect();
+            metrics.shared_points(setup.plan.scope, &points);
         }
         Ok((Some(metrics), std::mem::take(&mut self.examples)))
     }
 
+    /// What the estimator remembers after this step.
+    pub(super) fn take_memory(&mut self) -> Vec<f64> {
+        std::mem::take(&mut self.memory)
+    }
+
     /// This rank's sums for z₀. All rows in one go: micro-batches must not even change the order of additions.
-    fn point_sums(&self, setup: &Setup, batches: Range<usize>) -> [f64; 4] {
-        let mut sums = [0.0; 4];
-        if let Some(estimator) = setup.loss.reference_point() {
-            let places = self.batches[batches].iter().map(|batch| &batch.point);
-            let rows: Vec<Row> = places
-                .flat_map(|(part, range)| self.rows(setup, *part, range.clone()))
-                .collect();
-            estimator.accumulate(&mut sums, &rows);
+    fn point_sums(&self, setup: &Setup, batches: Range<usize>) -> Result<Vec<f64>, Error> {
+        let Some(estimator) = setup.loss.reference_point() else {
+            return Ok(Vec::new());
+        };
+        let mut sums = estimator.sums(self.plan.groups);
+        for batch in batches {
+            let rows = self.rows(setup, batch);
+            estimator.accumulate(&mut sums, &rows, &self.observed(setup, batch)?);
         }
-        sums
+        Ok(sums)
+    }
+
+    /// The rows of a micro-batch with what is known of them without a forward pass: what an observation is made for.
+    fn rows(&self, setup: &Setup, batch: usize) -> Vec<Row> {
+        let plan = &self.plan.batches[batch];
+        let row = |(&record, &group): (&usize, &u32)| Row {
+            label: setup.data.records[record].label,
+            group,
+            ..Row::default()
+        };
+        plan.rows.iter().zip(&plan.groups).map(row).collect()
+    }
+
+    /// What the estimator sees of a micro-batch's rows, or of their twins.
+    fn observed(&self, setup: &Setup, batch: usize) -> Result<Vec<f64>, Error> {
+        let (part, range) = self.batches[batch].point.clone();
+        let plan = &self.plan.batches[batch];
+        let numbers = Numbers::of(setup, &self.parts[part], range, plan);
+        let observed = self.plan.loss.observe(numbers.view());
+        observed.map_err(|error| self.numeric(batch, &error))
+    }
+
+    /// The numbers of a micro-batch's rows, each with its reference point.
+    fn numbers(&mut self, setup: &Setup, batch: usize) -> Result<Numbers, Error> {
+        let (part, plan) = (self.batches[batch].main, &self.plan.batches[batch]);
+        let mut numbers = Numbers::of(setup, &self.parts[part], 0..plan.rows.len(), plan);
+        if let Some(estimator) = setup.loss.reference_point() {
+            let observed = match estimator.per_row() {
+                true => self.observed(setup, batch)?,
+                false => Vec::new(),
+            };
+            let places = &self.batches[batch];
+            let mean = estimator.assign(&places.z0, &places.sums, &mut numbers.rows, &observed);
+            if estimator.per_row() {
+                self.sums.add_points(&mean, numbers.rows.len());
+            }
+        }
+        Ok(numbers)
     }
 
     /// The loss of one micro-batch: into the metrics, and back as work; none where this rank's share is empty.
     fn evaluate(&mut self, setup: &Setup, batch: usize) -> Result<Option<Work>, Error> {
-        let Places { main, z0, .. } = self.batches[batch];
-        let count = self.plan.batches[batch].rows.len();
-        if count == 0 {
+        if self.plan.batches[batch].rows.is_empty() {
             return Ok(None);
         }
-        let rows: Vec<Row> = self.rows(setup, main, 0..count).collect();
-        let evaluation = evaluate(&setup.loss, &rows, &z0, &self.plan.norm).map_err(|error| {
-            let message = format!("step {}: {error}", self.plan.number);
-            let record = error.row().map(|row| self.plan.batches[batch].rows[row]);
-            Error::new(Kind::Numeric, message).at(record)
-        })?;
-        self.sums.add(&rows, &evaluation);
-        let example = |(&record, row): (&usize, &Row)| ExampleRecord {
-            id: setup.data.records[record].id.clone(),
-            step: self.plan.number,
-            label: row.label == Label::Desirable,
-            logp: row.logp,
-            ref_logp: setup.loss.needs(Need::Reference).then_some(row.ref_logp),
-            tokens: row.tokens,
-            z0: setup.loss.reference_point().map(|_| z0.value),
-            weight: examples::weight(setup.loss.params(), row.label),
-            group: setup.data.records[record].group,
+        let numbers = self.numbers(setup, batch)?;
+        let evaluation = match self.batches[batch].evaluation.take() {
+            Some(evaluation) => evaluation,
+            None => evaluate(&self.plan.loss, numbers.view(), &self.plan.norm)
+                .map_err(|error| self.numeric(batch, &error))?,
         };
-        self.examples
-            .extend(self.plan.batches[batch].rows.iter().zip(&rows).map(example));
-
-        let job = self.parts[main].job.clone();
-        let mut dlogps = evaluation.dlogps;
-        dlogps.resize(job.sequences.len(), 0.0);
-        Ok(Some(Work::Backward { job, dlogps }))
+        self.sums.add(&numbers.rows, &evaluation);
+        let records = self.plan.batches[batch].rows.iter().zip(&numbers.rows);
+        let example = |(&record, row): (&usize, &Row)| {
+            ExampleRecord::new(
+                &self.plan.loss,
+                &setup.data.records[record],
+                self.plan.number,
+                row,
+            )
+        };
+        self.examples.extend(records.map(example));
+        let job = self.parts[self.batches[batch].main].job.clone();
+        Ok(Some(Work::Backward {
+            dlogps: gradient(&job, evaluation),
+            job,
+        }))
     }
 
-    /// Sequences of a part as a loss sees them.
-    fn rows<'a>(
-        &'a self,
-        setup: &'a Setup,
-        part: usize,
-        range: Range<usize>,
-    ) -> impl Iterator<Item = Row> + 'a {
-        let part = &self.parts[part];
-        range.map(move |i| {
-            let SequenceRef {
-                prompt, completion, ..
-            } = part.job.sequences[i];
-            // Of a mismatched sequence the prompt's record says the class: it stands for the example x belongs to.
-            let (prompt, completion) =
-                (&setup.data.records[prompt], &setup.data.records[completion]);
-            let tokens = prompt.scored_tokens_of(completion);
-            Row {
-                logp: part.policy[i],
-                ref_logp: part.reference[i],
-                tokens,
-                label: prompt.label,
+    /// Log-probabilities of all rows of the step, policy and reference in turn; 0 for the other ranks' rows.
+    fn all_rows(&self, setup: &Setup) -> Vec<f64> {
+        let mut all = vec![0.0; 2 * self.plan.rows];
+        for (plan, places) in self.plan.batches.iter().zip(&self.batches) {
+            let numbers = Numbers::of(setup, &self.parts[places.main], 0..plan.rows.len(), plan);
+            for (row, pair) in numbers
+                .rows
+                .iter()
+                .zip(all[2 * plan.start..].as_chunks_mut::<2>().0)
+            {
+                *pair = [row.logp, row.ref_logp];
             }
-        })
+        }
+        all
+    }
+
+    /// Evaluates the whole step at once, and gives each micro-batch its share.
+    fn whole(&mut self, setup: &Setup, all: &[f64]) -> Result<(), Error> {
+        let size = setup.loss.rows_per_unit();
+        let row = |(index, [logp, ref_logp]): (usize, &[f64; 2])| Row {
+            logp: *logp,
+            ref_logp: *ref_logp,
+            tokens: 1,
+            label: match index % 2 {
+                0 => Label::Desirable,
+                _ => Label::Undesirable,
+            },
+            ..Row::default()
+        };
+        let rows: Vec<Row> = all.as_chunks::<2>().0.iter().enumerate().map(row).collect();
+        let whole = evaluate(&self.plan.loss, &rows, &self.plan.norm).map_err(|error| {
+            Error::new(Kind::Numeric, format!("step {}: {error}", self.plan.number))
+        })?;
+        for (plan, places) in self.plan.batches.iter().zip(&mut self.batches) {
+            let mine = plan.start..plan.start + plan.rows.len();
+            let values = whole.values[mine.start / size..mine.end / size].to_vec();
+            places.evaluation = Some(Evaluation {
+                loss: values.iter().sum::<f64>() / self.plan.norm.units,
+                dlogps: whole.dlogps[mine.clone()].to_vec(),
+                rewards: whole.rewards[mine.clone()].to_vec(),
+                zones: whole.zones[mine].to_vec(),
+                values,
+                ..Evaluation::default()
+            });
+        }
+        Ok(())
+    }
+
+    fn numeric(&self, batch: usize, error: &halo_loss::Error) -> Error {
+        let record = error.row().map(|row| self.plan.batches[batch].rows[row]);
+        let message = format!("step {}: {error}", self.plan.number);
+        Error::new(Kind::Numeric, message).at(record)
+    }
+}
+
+/// What the rows' loss says, and zeros for the sequences behind them.
+fn gradient(job: &Job, evaluation: Evaluation) -> Gradient {
+    match evaluation.token_dlogps.is_empty() {
+        true => {
+            let mut slopes = evaluation.dlogps;
+            slopes.resize(job.sequences.len(), 0.0);
+            Gradient::Sequences(slopes)
+        }
+        false => {
+            let mut slopes = evaluation.token_dlogps;
+            slopes.resize(job.pack.scores.len(), 0.0);
+            Gradient::Tokens(slopes)
+        }
     }
 }

@@ -3,18 +3,20 @@
 use std::sync::Arc;
 
 use crate::error::{Error, Kind};
-use crate::pack::{Pack, Sequence};
+use crate::pack::{Gradient, Pack, Score, Sequence};
 use crate::records::Dataset;
 
 /// What is to be done next.
 #[derive(Clone, Debug)]
 pub enum Work {
-    /// Compute log-probabilities. Answer: [`Answer::Logps`], one sum a sequence of the job.
+    /// Compute log-probabilities. Answer: [`Answer::Logps`] or [`Answer::Tokens`], as `ask` says.
     Forward {
         /// What to run.
         job: Arc<Job>,
         /// With which weights.
         model: Which,
+        /// What is to come back.
+        ask: Ask,
         /// Whether a [`Work::Backward`] over the same job follows, before the next taped forward.
         tape: bool,
     },
@@ -27,8 +29,8 @@ pub enum Work {
     Backward {
         /// The job of the last taped forward.
         job: Arc<Job>,
-        /// dL/dlogp a sequence of the job, already normalised over the whole step; 0 for what carries no gradient.
-        dlogps: Vec<f64>,
+        /// dL/dlogp (or dL/dscore) of the job's sequences, already normalised over the whole step; 0 for what carries none.
+        dlogps: Gradient,
     },
     /// Add the gradients up over all ranks, not averaging. Only with several ranks. Answer: [`Answer::Finished`].
     ReduceGradients,
@@ -38,6 +40,11 @@ pub enum Work {
         step: u64,
         /// Its learning rate.
         learning_rate: f64,
+    },
+    /// Move the reference towards the policy: π_ref := mix·π + (1 − mix)·π_ref. Answer: [`Answer::Finished`].
+    SyncReference {
+        /// κ, in 0 (exclusive) to 1.
+        mix: f64,
     },
     /// Save everything, [`Machine::state`](super::Machine::state) included. Answer: [`Answer::Finished`].
     Checkpoint {
@@ -57,14 +64,39 @@ pub enum Which {
     Reference,
 }
 
+/// What a forward pass is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ask {
+    /// One log-probability a sequence: [`Answer::Logps`].
+    Sums,
+    /// One a scored token: [`Answer::Tokens`].
+    Tokens {
+        /// Also ln Σ_v p_v² of the distribution over the vocabulary at each token.
+        collisions: bool,
+    },
+    /// One score of the reward head a sequence, at its last token: [`Answer::Logps`] holds them.
+    Scores,
+}
+
+/// Numbers per scored token, sequence after sequence of the job, each sequence's tokens in turn.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TokenAnswer {
+    /// Log-probabilities, nats.
+    pub logps: Vec<f64>,
+    /// ln Σ_v p_v², if asked for; else empty.
+    pub log_collisions: Vec<f64>,
+}
+
 /// What a host says when it is done.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Answer {
-    /// To [`Work::Forward`]: per sequence of the job, the sum over its scored tokens, nats.
+    /// To [`Work::Forward`]: per sequence of the job, the sum over its scored tokens, nats (or its score).
     Logps(Vec<f64>),
+    /// To [`Work::Forward`] that asks for tokens.
+    Tokens(TokenAnswer),
     /// To [`Work::Reduce`].
     Reduced(Vec<f64>),
-    /// To [`Work::Backward`], [`Work::ReduceGradients`] and [`Work::Checkpoint`].
+    /// To [`Work::Backward`], [`Work::ReduceGradients`], [`Work::SyncReference`] and [`Work::Checkpoint`].
     Finished,
     /// To [`Work::OptimizerStep`].
     Stepped {
@@ -73,11 +105,21 @@ pub enum Answer {
     },
 }
 
+impl Ask {
+    fn answer(self) -> &'static str {
+        match self {
+            Ask::Sums | Ask::Scores => "Logps",
+            Ask::Tokens { .. } => "Tokens",
+        }
+    }
+}
+
 impl Answer {
     /// The variant's name, for errors.
     pub(super) fn name(&self) -> &'static str {
         match self {
             Answer::Logps(_) => "Logps",
+            Answer::Tokens(_) => "Tokens",
             Answer::Reduced(_) => "Reduced",
             Answer::Finished => "Finished",
             Answer::Stepped { .. } => "Stepped",
@@ -108,17 +150,44 @@ pub struct SequenceRef {
 impl Job {
     /// The pack of some sequences of the data set.
     pub fn new(data: &Dataset, sequences: Vec<SequenceRef>) -> Job {
-        let tokens: Vec<Sequence> = sequences
-            .iter()
-            .map(|sequence| Sequence {
-                prompt: &data.records[sequence.prompt].prompt,
-                completion: &data.records[sequence.completion].completion,
-                grad: sequence.grad,
+        let tokens: Vec<Sequence> = sequences.iter().map(|sequence| sequence.of(data)).collect();
+        let pack = Pack::build(&tokens, true);
+        Job { pack, sequences }
+    }
+
+    /// The same for a reward head: each sequence is read at its last token, and scored there only.
+    pub fn for_scores(data: &Dataset, sequences: Vec<SequenceRef>) -> Job {
+        // The last token of a sequence predicts nothing and has no row, unless another one follows.
+        let of = |sequence: &SequenceRef| {
+            [&data.records[sequence.completion].completion[..], &[0]].concat()
+        };
+        let longer: Vec<Vec<u32>> = sequences.iter().map(of).collect();
+        let tokens = sequences.iter().zip(&longer);
+        let tokens: Vec<Sequence> = tokens
+            .map(|(sequence, completion)| Sequence {
+                completion,
+                ..sequence.of(data)
             })
             .collect();
-        Job {
-            pack: Pack::build(&tokens, true),
-            sequences,
+        let mut pack = Pack::build(&tokens, true);
+        let mut left = pack.scored_tokens();
+        pack.scores.retain(|score| {
+            let left = &mut left[score.seq as usize];
+            *left -= 1;
+            *left == 0
+        });
+        let graded = |score: &&Score| sequences[score.seq as usize].grad;
+        pack.grad_scores = pack.scores.iter().filter(graded).count() as u32;
+        Job { pack, sequences }
+    }
+}
+
+impl SequenceRef {
+    fn of<'a>(&self, data: &'a Dataset) -> Sequence<'a> {
+        Sequence {
+            prompt: &data.records[self.prompt].prompt,
+            completion: &data.records[self.completion].completion,
+            grad: self.grad,
         }
     }
 }
@@ -127,11 +196,12 @@ impl Work {
     /// The error for an answer of another kind.
     pub(super) fn unexpected(&self, answer: &Answer) -> Error {
         let (asked, expected) = match self {
-            Work::Forward { .. } => ("Forward", "Logps"),
+            Work::Forward { ask, .. } => ("Forward", ask.answer()),
             Work::Reduce { .. } => ("Reduce", "Reduced"),
             Work::Backward { .. } => ("Backward", "Finished"),
             Work::ReduceGradients => ("ReduceGradients", "Finished"),
             Work::OptimizerStep { .. } => ("OptimizerStep", "Stepped"),
+            Work::SyncReference { .. } => ("SyncReference", "Finished"),
             Work::Checkpoint { .. } => ("Checkpoint", "Finished"),
             Work::Done => ("Done", "nothing"),
         };

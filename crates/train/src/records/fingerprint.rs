@@ -5,13 +5,17 @@ use halo_loss::Label;
 use super::{Dataset, Unit};
 
 impl Dataset {
-    /// A digest of everything a run depends on: tokens, labels, units. Ids are free to change.
+    /// A digest of everything a run depends on: tokens, labels, rewards, weights, units. Ids are free to change.
     pub fn fingerprint(&self) -> u64 {
         let mut hash = Fnv::default();
         for record in &self.records {
             hash.tokens(&record.prompt);
             hash.tokens(&record.completion);
             hash.word(u64::from(record.label == Label::Desirable));
+            hash.number(record.score.unwrap_or(f64::NAN));
+            hash.number(record.weight);
+            hash.number(record.beta_scale);
+            record.old_logps.iter().for_each(|logp| hash.number(*logp));
         }
         for unit in &self.units {
             hash.word(u64::from(matches!(unit, Unit::Pair { .. })));
@@ -36,6 +40,10 @@ impl Fnv {
         self.0 = mixed ^ (mixed >> 29);
     }
 
+    fn number(&mut self, number: f64) {
+        self.word(number.to_bits());
+    }
+
     fn tokens(&mut self, tokens: &[u32]) {
         self.word(tokens.len() as u64);
         tokens.iter().for_each(|&token| self.word(u64::from(token)));
@@ -54,6 +62,7 @@ mod tests {
             completion: completion.into(),
             label,
             group: 0,
+            ..Record::default()
         }
     }
 
