@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use candle_core::Tensor;
 use halo_kernels::attention::Shape;
 use halo_kernels::embedding;
-use halo_train::Pack;
+use halo_train::{Answer, Ask, Pack, TokenAnswer};
 
 use super::adapter::{Adapter, LoraConfig, peft_names};
 use super::block::{self, Block};
@@ -73,6 +73,22 @@ impl Decoder {
         Ok((logps, tape))
     }
 
+    /// What a forward pass is asked for, and the tape if asked for.
+    ///
+    /// # Errors
+    /// As [`Decoder::forward`].
+    pub fn answer(&self, pack: &Pack, ask: Ask, tape: bool) -> Result<(Answer, Option<Tape>)> {
+        let (logps, kept) = self.forward(pack, tape)?;
+        let answer = match ask {
+            Ask::Sums | Ask::Scores => Answer::Logps(pack.sum_logps(&logps)),
+            Ask::Tokens { .. } => Answer::Tokens(TokenAnswer {
+                logps: pack.by_sequence(&logps),
+                log_collisions: Vec::new(),
+            }),
+        };
+        Ok((answer, kept))
+    }
+
     /// Adds every trained parameter's gradient to the bank, given d loss / d logp of the pack's gradient scores.
     pub fn backward(&self, tape: Tape, dlogps: &[f32], bank: &Bank) -> Result<()> {
         let Tape {
@@ -107,15 +123,21 @@ impl Decoder {
 
     /// The same model without gradients: trained values are copied, frozen ones shared. A reference.
     pub fn frozen(&self) -> Result<Decoder> {
+        let embedding = self.embedding.frozen()?;
+        let mut head = self.head.frozen()?;
+        if self.config.tie_word_embeddings {
+            // One tensor, as in the policy: a reference that follows must not come apart.
+            head.weight = embedding.clone();
+        }
         Ok(Decoder {
             config: self.config.clone(),
-            embedding: self.embedding.frozen()?,
+            embedding,
             blocks: self
                 .blocks
                 .iter()
                 .map(Block::frozen)
                 .collect::<Result<_>>()?,
-            head: self.head.frozen()?,
+            head,
             recompute: false,
         })
     }

@@ -189,10 +189,15 @@ impl Decoder {
     /// # Errors
     /// None on the CPU.
     pub fn visit(&self, see: &mut dyn FnMut(&str, &[f32])) -> Result<()> {
-        for (name, tensor) in base(self).into_iter().chain(adapters(self)) {
+        for (name, tensor) in self.named() {
             see(&name, &values(&tensor)?);
         }
         Ok(())
+    }
+
+    /// Every parameter by name, the adapters' too; a tied head only once.
+    pub(crate) fn named(&self) -> BTreeMap<String, Tensor> {
+        base(self).into_iter().chain(adapters(self)).collect()
     }
 }
 

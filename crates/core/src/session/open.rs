@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use halo_loss::{Loss, Need, weighting};
-use halo_train::Machine;
+use halo_train::{Machine, needs_reference};
 
 use super::Session;
 use crate::checkpoint;
@@ -50,13 +50,20 @@ impl Session {
                 weighting::from_counts(report.desirable as u64, report.undesirable as u64, target)?;
             loss = loss.with_weights(weights)?;
         }
-        let reference = match loss.needs(Need::Reference) {
+        let data = Arc::new(loaded.dataset);
+        let reference = match needs_reference(&loss, &data) {
             true => Some(open_reference(&config, &model)?),
             false => None,
         };
+        let moving = reference
+            .as_ref()
+            .filter(|_| config.reference_sync.is_some());
+        if let Some(reference) = moving {
+            reference.trained(&model.bank)?;
+        }
+        check_cache(&config, &loss)?;
 
         let optimizer = Optimizer::new(config.optimizer(), &model.bank)?;
-        let data = Arc::new(loaded.dataset);
         let newest = if resume {
             checkpoint::latest(&config.output_dir)?
         } else {
@@ -64,7 +71,7 @@ impl Session {
         };
         let machine = match newest {
             Some(folder) => {
-                let state = checkpoint::restore(&folder, &config, &model.bank, &optimizer)?;
+                let state = checkpoint::restore(&folder, &config, &model.bank, &optimizer, moving)?;
                 Machine::restore(config.plan(), data.clone(), loss, &state)?
             }
             None => Machine::new(config.plan(), data.clone(), loss)?,
@@ -99,6 +106,27 @@ impl Session {
             examples,
             tape: None,
         })
+    }
+}
+
+/// # Errors
+/// A cache of the reference where the reference moves, or where the loss reads its tokens one by one: it keeps sums.
+fn check_cache(config: &TrainConfig, loss: &Loss) -> Result<()> {
+    let refuse = |why: String| {
+        let message = format!(
+            "precompute_ref_log_probs and reference_cache keep one sum a completion, but {why}"
+        );
+        Err(Error::parameter(message).with_argument("precompute_ref_log_probs"))
+    };
+    match config.cache_path() {
+        None => Ok(()),
+        Some(_) if config.reference_sync.is_some() => {
+            refuse("reference_sync moves the reference".into())
+        }
+        Some(_) if loss.needs(Need::TokenLogps) => {
+            refuse(format!("{} reads its tokens one by one", loss.name()))
+        }
+        Some(_) => Ok(()),
     }
 }
 
