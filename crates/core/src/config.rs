@@ -94,11 +94,15 @@ pub struct TrainConfig {
     /// Derive the class weights from the counts of labels, so that desirable and undesirable examples weigh as 'B' to 1; 1 to 1.5
     #[cfg_attr(feature = "cli", arg(long, value_name = "B", help_heading = "Loss"))]
     pub class_balance: Option<f64>,
-    /// Parameters of the loss that change over the run, as [loss_schedule.beta] with to, shape (linear, cosine, geometric), start and end
+    /// Parameters of the loss that change over the run: to, shape (linear, cosine, geometric), start and end; on the command line
+    /// `--ramp key=to`
     #[cfg_attr(feature = "cli", arg(skip))]
     pub loss_schedule: BTreeMap<String, Ramp>,
-    /// The reference follows the policy (TR-DPO, humanline), as [reference_sync] with mix, every and moment (after, before)
-    #[cfg_attr(feature = "cli", arg(skip))]
+    /// Move the reference towards the policy by this share at every so many steps, after the update or before: TR-DPO 0.6:512, humanline 1:1:before
+    #[cfg_attr(
+        feature = "cli",
+        arg(long, value_name = "MIX:EVERY", help_heading = "Loss")
+    )]
     pub reference_sync: Option<ReferenceSync>,
     /// Over which examples a reference point is shared: step or microbatch [default: step; microbatch for mismatch trl and halos]
     #[cfg_attr(feature = "cli", arg(long, value_name = "SCOPE", value_parser = parse_scope, help_heading = "Loss"))]
