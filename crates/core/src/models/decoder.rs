@@ -10,7 +10,7 @@ use halo_train::{Answer, Ask, Pack, TokenAnswer};
 use super::adapter::{Adapter, LoraConfig, peft_names};
 use super::block::{self, Block};
 use super::config::{DecoderConfig, LINEARS};
-use super::head::{self, Head};
+use super::head::{self, Head, Scored};
 use super::linear::{Linear, Param};
 use super::norm::RmsNorm;
 use super::rows::leading;
@@ -48,6 +48,11 @@ impl Decoder {
     /// # Errors
     /// A token outside the vocabulary.
     pub fn forward(&self, pack: &Pack, tape: bool) -> Result<(Vec<f32>, Option<Tape>)> {
+        let (scored, tape) = self.run(pack, false, tape)?;
+        Ok((scored.logps, tape))
+    }
+
+    fn run(&self, pack: &Pack, collisions: bool, tape: bool) -> Result<(Scored, Option<Tape>)> {
         let tape = tape && pack.grad_scores > 0;
         let view = View::of_pack(pack, &self.config);
         let mut x = self.embed(&view.ids)?;
@@ -63,14 +68,16 @@ impl Decoder {
             x = y;
         }
         let (graded, rest) = pack.scores.split_at(pack.grad_scores as usize);
-        let (mut logps, saved) = self.head.score(&x, graded, tape)?;
-        logps.extend(self.head.score(&x, rest, false)?.0);
+        let (mut scored, saved) = self.head.score(&x, graded, collisions, tape)?;
+        let (others, _) = self.head.score(&x, rest, collisions, false)?;
+        scored.logps.extend(others.logps);
+        scored.log_collisions.extend(others.log_collisions);
         let tape = saved.map(|head| Tape {
             view,
             blocks: kept,
             head,
         });
-        Ok((logps, tape))
+        Ok((scored, tape))
     }
 
     /// What a forward pass is asked for, and the tape if asked for.
@@ -78,12 +85,16 @@ impl Decoder {
     /// # Errors
     /// As [`Decoder::forward`].
     pub fn answer(&self, pack: &Pack, ask: Ask, tape: bool) -> Result<(Answer, Option<Tape>)> {
-        let (logps, kept) = self.forward(pack, tape)?;
+        let collisions = ask == Ask::Tokens { collisions: true };
+        let (scored, kept) = self.run(pack, collisions, tape)?;
         let answer = match ask {
-            Ask::Sums | Ask::Scores => Answer::Logps(pack.sum_logps(&logps)),
+            Ask::Sums | Ask::Scores => Answer::Logps(pack.sum_logps(&scored.logps)),
             Ask::Tokens { .. } => Answer::Tokens(TokenAnswer {
-                logps: pack.by_sequence(&logps),
-                log_collisions: Vec::new(),
+                logps: pack.by_sequence(&scored.logps),
+                log_collisions: match collisions {
+                    true => pack.by_sequence(&scored.log_collisions),
+                    false => Vec::new(),
+                },
             }),
         };
         Ok((answer, kept))

@@ -19,6 +19,13 @@ pub(crate) struct Head {
     pub(crate) weight: Param,
 }
 
+/// Numbers of scored entries (M).
+pub(crate) struct Scored {
+    pub(crate) logps: Vec<f32>,
+    /// Empty unless asked for.
+    pub(crate) log_collisions: Vec<f32>,
+}
+
 /// What backward needs of one scoring.
 pub(crate) struct Saved {
     rows: Vec<u32>,    // pack row of each distinct scored row (S)
@@ -36,13 +43,14 @@ enum Kept {
 }
 
 impl Head {
-    /// Log-probabilities in nats of the entries' targets: x (N, D) → (M).
+    /// Log-probabilities in nats of the entries' targets, and ln Σ_v p_v² if asked for: x (N, D) → (M).
     pub(crate) fn score(
         &self,
         x: &Tensor,
         entries: &[Score],
+        collisions: bool,
         save: bool,
-    ) -> Result<(Vec<f32>, Option<Saved>)> {
+    ) -> Result<(Scored, Option<Saved>)> {
         let d = self.weight.tensor.dim(1)?;
         // Entries are sorted by row: equal rows stand together.
         let mut rows: Vec<u32> = entries.iter().map(|entry| entry.row).collect();
@@ -78,6 +86,18 @@ impl Head {
             u.as_deref_mut(),
             head::CHUNK,
         )?;
+        let mut log_collisions = vec![0f32; if collisions { m } else { 0 }];
+        if collisions {
+            head::log_collisions(
+                &values(&h)?,
+                &values(&self.weight.tensor)?,
+                d,
+                &index,
+                &lse,
+                &mut log_collisions,
+                head::CHUNK,
+            )?;
+        }
         let kept = match u {
             Some(u) => Kept::Gradient(u),
             None => Kept::Logsumexp { h, lse },
@@ -90,7 +110,11 @@ impl Head {
             rstd,
             kept,
         });
-        Ok((logps, saved))
+        let scored = Scored {
+            logps,
+            log_collisions,
+        };
+        Ok((scored, saved))
     }
 
     /// Adds d loss / d x to `dx` (G, D), given d loss / d logp of every entry (M).
