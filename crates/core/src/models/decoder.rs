@@ -7,9 +7,9 @@ use halo_kernels::attention::Shape;
 use halo_kernels::embedding;
 use halo_train::{Answer, Ask, Pack, TokenAnswer};
 
-use super::adapter::{Adapter, LoraConfig, peft_names};
+use super::adapter::{Adapter, LoraConfig, PEFT_SCORE, peft_names};
 use super::block::{self, Block};
-use super::config::{DecoderConfig, LINEARS};
+use super::config::{DecoderConfig, LINEARS, SCORE};
 use super::head::{self, Head, Scored};
 use super::linear::{Linear, Param};
 use super::norm::RmsNorm;
@@ -136,7 +136,7 @@ impl Decoder {
     pub fn frozen(&self) -> Result<Decoder> {
         let embedding = self.embedding.frozen()?;
         let mut head = self.head.frozen()?;
-        if self.config.tie_word_embeddings {
+        if self.config.tie_word_embeddings && !self.config.score_head {
             // One tensor, as in the policy: a reference that follows must not come apart.
             head.weight = embedding.clone();
         }
@@ -248,13 +248,16 @@ impl Decoder {
             });
         }
         let embedding = get("model.embed_tokens.weight")?;
-        let weight = match config.tie_word_embeddings {
-            true => embedding.clone(),
-            false => get("lm_head.weight")?,
+        let weight = match (config.score_head, config.tie_word_embeddings) {
+            // trained beside adapters it has PEFT's name
+            (true, _) => get(PEFT_SCORE).or_else(|_| get(SCORE))?,
+            (false, true) => embedding.clone(),
+            (false, false) => get("lm_head.weight")?,
         };
         let head = Head {
             norm: norm("model.norm.weight")?,
             weight,
+            scalar: config.score_head,
         };
         Ok(Decoder {
             config,

@@ -7,16 +7,19 @@ use halo_train::Score;
 use super::linear::Param;
 use super::norm::RmsNorm;
 use super::rows::zeros_like;
+use super::scalar;
 use crate::Result;
 use crate::bank::Bank;
 use crate::storage::{self, edit, values};
 
-/// Final norm and unembedding.
+/// Final norm and unembedding, or a reward model's scalar head.
 #[derive(Debug)]
 pub(crate) struct Head {
     pub(crate) norm: RmsNorm,
-    /// (V, D); the embedding table itself where the two are tied.
+    /// (V, D); the embedding table itself where the two are tied. (1, D) of a scalar head.
     pub(crate) weight: Param,
+    /// Whether an entry's number is w·h instead of a log-probability; its target then means nothing.
+    pub(crate) scalar: bool,
 }
 
 /// Numbers of scored entries (M).
@@ -40,6 +43,7 @@ pub(crate) struct Saved {
 enum Kept {
     Gradient(Vec<f32>),                     // u = W[y] − softmax·W, (M, D)
     Logsumexp { h: Tensor, lse: Vec<f32> }, // (S, D), (M)
+    Hidden(Tensor),                         // (S, D), of a scalar head
 }
 
 impl Head {
@@ -72,6 +76,22 @@ impl Head {
         let x = storage::tensor(gathered, (rows.len(), d))?;
         let (h, rstd) = self.norm.forward(&x)?;
 
+        if self.scalar {
+            let scored = Scored {
+                logps: scalar::forward(&h, &self.weight, &index)?,
+                log_collisions: Vec::new(),
+            };
+            let kept = Kept::Hidden(h);
+            let saved = save.then_some(Saved {
+                rows,
+                index,
+                targets,
+                x,
+                rstd,
+                kept,
+            });
+            return Ok((scored, saved));
+        }
         let m = entries.len();
         let (mut logps, mut lse) = (vec![0f32; m], vec![0f32; m]);
         let mut u = (save && self.weight.slot.is_none()).then(|| vec![0f32; m * d]);
@@ -151,6 +171,9 @@ impl Head {
                 )?)
             })?,
             (Kept::Gradient(u), _) => head::backward_frozen(&u, dlogps, &index, &mut dh, d)?,
+            (Kept::Hidden(h), _) => {
+                scalar::backward(&h, &self.weight, &index, dlogps, &mut dh, bank)?;
+            }
             (Kept::Logsumexp { .. }, None) => {
                 return Err(crate::Error::internal(
                     "a frozen head was scored without its gradient",
@@ -186,6 +209,7 @@ impl Head {
         Ok(Head {
             norm: self.norm.frozen()?,
             weight: self.weight.frozen()?,
+            scalar: self.scalar,
         })
     }
 }

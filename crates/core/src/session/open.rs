@@ -10,7 +10,7 @@ use super::Session;
 use crate::checkpoint;
 use crate::config::TrainConfig;
 use crate::data::{self, DataOptions, Limits};
-use crate::models::{Loaded, Training, load};
+use crate::models::{Loaded, Readout, Training, load_for};
 use crate::optimizer::Optimizer;
 use crate::records::Lines;
 use crate::reference::{LogpCache, Reference, fingerprint};
@@ -41,7 +41,11 @@ impl Session {
     }
 
     fn prepare(config: TrainConfig, mut loss: Loss, resume: bool) -> Result<Session> {
-        let mut model = load(&config.model, &config.training(), config.seed)?;
+        let readout = match loss.needs(Need::Scores) {
+            true => Readout::Scores,
+            false => Readout::Logps,
+        };
+        let mut model = load_for(&config.model, &config.training(), readout, config.seed)?;
         model.decoder.recompute = config.gradient_checkpointing;
         let loaded = read_data(&config, &loss, &model)?;
         let report = loaded.report;
@@ -160,7 +164,8 @@ fn open_reference(config: &TrainConfig, policy: &Loaded) -> Result<Reference> {
             policy.decoder.frozen()?.without_adapters()
         }
         Some(folder) => {
-            let reference = load(folder, &Training::Frozen, config.seed)?.decoder;
+            let frozen = Training::Frozen;
+            let reference = load_for(folder, &frozen, Readout::Logps, config.seed)?.decoder;
             let (ours, theirs) = (
                 policy.decoder.config().vocab_size,
                 reference.config().vocab_size,
