@@ -86,6 +86,12 @@ pub(crate) const PAIRED: &[&Modifier] = &[
 pub(crate) const UNPAIRED: &[&Modifier] = &[&LABEL_SMOOTHING, &NLL_WEIGHT, &HUMANLINE];
 /// What fits a loss of pairs without a reference.
 pub(crate) const REFERENCE_FREE: &[&Modifier] = &[&LABEL_SMOOTHING, &NLL_WEIGHT, &WPO];
+/// The same for a loss with a likelihood of its own.
+pub(crate) const REFERENCE_FREE_NLL: &[&Modifier] = &[&LABEL_SMOOTHING, &WPO];
+/// The same for a loss with a likelihood and a label smoothing of its own.
+pub(crate) const REFERENCE_FREE_SMOOTHED_NLL: &[&Modifier] = &[&WPO];
+/// What fits a loss of numbers that are no log-probabilities of tokens.
+pub(crate) const TOKENLESS: &[&Modifier] = &[&LABEL_SMOOTHING];
 /// What fits a policy gradient.
 pub(crate) const POLICY_GRADIENT: &[&Modifier] = &[&HUMANLINE];
 
