@@ -106,9 +106,13 @@ impl Surrogate {
         })
     }
 
+    pub(crate) fn reads_reference(&self) -> bool {
+        self.kl_beta > 0.0
+    }
+
     pub(crate) fn value(&self, token: &Token) -> Dual<1> {
         let surrogate = self.clip.surrogate(ratio(token), token.advantage);
-        match self.kl_beta > 0.0 {
+        match self.reads_reference() {
             true => surrogate + self.kl_beta * k3(token),
             false => surrogate,
         }

@@ -93,8 +93,9 @@ impl Formula<2> for Slic {
         row.logp.value
     }
 
+    /// ln π(y_w) − ln π(y_l); a β of the example's own changes nothing here.
     fn progress(&self, [chosen, rejected]: &[Sequence<2>; 2]) -> f64 {
-        (chosen.logp - rejected.logp).value
+        (chosen.logp - rejected.logp).value / chosen.beta_scale
     }
 
     /// In order beyond the margin; with a likelihood, that alone goes on there and the slope is no fraction of the steepest.
