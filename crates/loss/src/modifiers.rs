@@ -130,6 +130,12 @@ pub(crate) fn apply(
             false => wpo::Wpo::Off,
         },
     };
+    let compared = |need| built.needs.contains(&need);
+    if built.tokens.humanline.is_some() && !compared(Need::Reference) && !compared(Need::OldLogps) {
+        let message =
+            "humanline = true limits log-ratios, and with these parameters the loss has none";
+        return Err(Error::parameter(HUMANLINE.name, message));
+    }
     let on = [
         (around.length_average, &LENGTH_AVERAGE),
         (around.nll_weight > 0.0, &NLL_WEIGHT),

@@ -63,8 +63,10 @@ pub(super) static SPEC: Spec = Spec {
 };
 
 pub(super) fn build(params: &Params) -> Result<Built, Error> {
+    let length_average = params.flag("length_average")?;
     let kto = Kto::new(Value::Logistic, params)?
         .weighted(params)?
-        .length_average(params.flag("length_average")?);
-    Ok(kto.built(&SPEC, Estimator::new("zero")?))
+        .length_average(length_average);
+    let nothing = Estimator::new("zero")?.length_average(length_average);
+    Ok(kto.built(&SPEC, nothing))
 }
