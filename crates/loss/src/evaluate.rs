@@ -114,7 +114,8 @@ fn term(loss: &Loss, part: &Part, batch: &Batch, norm: &Normalizer) -> Result<Ev
     };
     let countable = divisor > 0.0 && divisor.is_finite();
     // A step may hold no desirable row to imitate.
-    if !countable && !batch.rows.is_empty() && !(imitates && divisor == 0.0) {
+    let nothing = batch.rows.is_empty() || (imitates && divisor == 0.0);
+    if !countable && !nothing {
         return Err(Error::data(
             name,
             format!("normaliser: {name} = {divisor} is not a positive count"),

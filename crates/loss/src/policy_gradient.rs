@@ -1,7 +1,8 @@
 //! What policy gradients share: the clipped ratio, the divergence from the reference, and the parameters of both.
 //!
 //! A ratio is ρ = exp(ln π − ln π_old) of a token or of a row, its exponent capped. The surrogate of Schulman et al. 2017
-//! (arXiv 1707.06347, equation 7) is P(ρ) = −min(ρ·A, clip(ρ)·A): no gain from moving further than the clip, no shelter from a loss.
+//! (arXiv 1707.06347, equation 7) is P(ρ) = −min(ρ·A, clip(ρ)·A): no gain from moving further than the clip, no shelter from
+//! a loss.
 
 use crate::advantage::{self, Advantage};
 use crate::dual::{Dual, EXPONENT_CAP};
@@ -80,7 +81,8 @@ pub(crate) fn ratio(token: &Token) -> Dual<1> {
     (token.perceived - token.old_logp).exp_capped()
 }
 
-/// Schulman's k3 (<http://joschu.net/blog/kl-approx.html>): e^d − d − 1, d = ln π_ref − ln π; unbiased for KL(π ‖ π_ref) and never negative.
+/// Schulman's k3 (<http://joschu.net/blog/kl-approx.html>): e^d − d − 1, d = ln π_ref − ln π; unbiased for KL(π ‖ π_ref)
+/// and never negative.
 pub(crate) fn k3(token: &Token) -> Dual<1> {
     let d = token.ref_logp - token.logp;
     if d.value > EXPONENT_CAP {

@@ -1,8 +1,8 @@
 //! AlphaPO: Gupta et al. 2025, arXiv 2501.03884: SimPO with another shape of the reward.
 //!
-//! R = (1 − e^(−αa)) / α of the mean log-probability a over completion tokens; α → 0 gives a and with it `simpo`. Written with expm1, so that
-//! small α keep their digits; the exponent is capped at 80 and continued linearly (ours), or a hopeless answer would overflow. γ is
-//! not scaled with β.
+//! R = (1 − e^(−αa)) / α of the mean log-probability a over completion tokens; α → 0 gives a and with it `simpo`. Written
+//! with expm1, so that small α keep their digits; the exponent is capped at 80 and continued linearly (ours), or a hopeless
+//! answer would overflow. γ is not scaled with β.
 
 use super::{Built, Formula, Kernel};
 use crate::advice::{Fit, Stance, Trait};

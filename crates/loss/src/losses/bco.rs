@@ -1,9 +1,9 @@
 //! Binary classifier optimisation: Jung et al. 2024, arXiv 2404.04656, its loss with the shift δ = β·z₀.
 //!
 //! L = w · −ln σ(s · β · (r − z₀)), sums over completion tokens: bit for bit `kto` with `value = log_sigmoid` and
-//! `reference_point = running_mean`. δ is TRL's running mean over all rows, updated with the step before use; the paper's own,
-//! ½(E_D[βr] + E_U[βr]) as an exponential mean, is nearest to `class_mean`. w is the row's weight: the paper's underlying-distribution matching
-//! is a column of the data, not the loss's work.
+//! `reference_point = running_mean`. δ is TRL's running mean over all rows, updated with the step before use; the paper's
+//! own, ½(E_D[βr] + E_U[βr]) as an exponential mean, is nearest to `class_mean`. w is the row's weight: the paper's
+//! underlying-distribution matching is a column of the data, not the loss's work.
 
 use super::kto::Kto;
 use super::Built;

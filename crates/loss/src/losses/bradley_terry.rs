@@ -1,8 +1,8 @@
 //! A reward model on comparisons: Bradley and Terry 1952, as in Ouyang et al. 2022 (arXiv 2203.02155), equation 1.
 //!
-//! A row's logp is the score f of the reward head. The margin m is a constant plus a multiple of the difference of the data's ratings:
-//! Llama 2 (arXiv 2307.09288), equation 2. `centering` keeps scores around 0 (arXiv 2312.09244, suggested .01). As TRL's
-//! RewardTrainer, which takes margins from the data only.
+//! A row's logp is the score f of the reward head. The margin m is a constant plus a multiple of the difference of the data's
+//! ratings: Llama 2 (arXiv 2307.09288), equation 2. `centering` keeps scores around 0 (arXiv 2312.09244, suggested .01). As
+//! TRL's RewardTrainer, which takes margins from the data only.
 
 use super::{Built, Formula, Kernel};
 use crate::advice::{Fit, Stance, Trait};

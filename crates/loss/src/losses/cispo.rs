@@ -1,8 +1,9 @@
 //! Clipped importance sampling policy optimisation: MiniMax 2025, arXiv 2506.13585, equations 4 and 5.
 //!
-//! The ratio is a weight of the log-likelihood's gradient, never differentiated and capped from above only, so that every token keeps
-//! a gradient. The cap is that of Khatri et al. 2025 (arXiv 2510.13786): the largest weight itself, not 1 + ε. Mean over all tokens of the
-//! optimiser step. No humanline: which gradient a clamped ratio leaves to a weighted likelihood is open.
+//! The ratio is a weight of the log-likelihood's gradient, never differentiated and capped from above only, so that every
+//! token keeps a gradient. The cap is that of Khatri et al. 2025 (arXiv 2510.13786): the largest weight itself, not 1 + ε.
+//! Mean over all tokens of the optimiser step. No humanline: which gradient a clamped ratio leaves to a weighted likelihood
+//! is open.
 
 use super::{Built, Denominator, Kernel, TokenFormula};
 use crate::advice::{Fit, Stance, Trait};
@@ -18,12 +19,15 @@ pub(super) static SPEC: Spec = Spec {
     title: "Clipped importance sampling policy optimisation",
     shape: DataShape::Grouped,
     needs: &[Need::TokenLogps, Need::OldLogps, Need::Advantages, Need::Lengths],
-    params: &[policy_gradient::advantage("group_std"), ParamSpec::number(
+    params: &[
+        policy_gradient::advantage("group_std"),
+        ParamSpec::number(
             "cap",
             5.0,
             (1e-3, 1e6),
             "the largest weight of a token: its ratio, or this",
-        )],
+        ),
+    ],
     formula: "L = sum over rows and tokens of -min(rho, cap) * A * ln pi / tokens of the step,  rho = pi / pi_old, not \
                   differentiated",
     paper: "MiniMax, MiniMax-M1: Scaling Test-Time Compute Efficiently with Lightning Attention, 2025, eq. 4",

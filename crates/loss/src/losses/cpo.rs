@@ -1,7 +1,8 @@
-//! Contrastive preference optimisation: Xu et al. 2024, arXiv 2401.08417: preference term plus likelihood of the chosen answer.
+//! Contrastive preference optimisation: Xu et al. 2024, arXiv 2401.08417: preference term plus likelihood of the chosen
+//! answer.
 //!
-//! The preference term is `dpo`'s on sums over completion tokens with a uniform reference; the likelihood is the chosen answer's mean over its
-//! tokens (the paper leaves the average open; TRL takes the micro-batch's token mean).
+//! The preference term is `dpo`'s on sums over completion tokens with a uniform reference; the likelihood is the chosen
+//! answer's mean over its tokens (the paper leaves the average open; TRL takes the micro-batch's token mean).
 
 use super::{Built, Formula, Kernel};
 use crate::advice::{Fit, Stance, Trait};

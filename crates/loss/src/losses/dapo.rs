@@ -1,7 +1,7 @@
 //! Decoupled clip and dynamic sampling policy optimisation: Yu et al. 2025, arXiv 2503.14476, equation 8.
 //!
-//! `grpo` with a higher upper end of the clip, so that unlikely tokens may become likely, and the mean over all tokens of the optimiser step.
-//! The paper's dynamic sampling, and dropping answers that were cut off, are the data's work.
+//! `grpo` with a higher upper end of the clip, so that unlikely tokens may become likely, and the mean over all tokens of the
+//! optimiser step. The paper's dynamic sampling, and dropping answers that were cut off, are the data's work.
 
 use super::{Built, Denominator, Kernel, TokenFormula};
 use crate::advice::{Fit, Stance, Trait};
@@ -18,7 +18,12 @@ pub(super) static SPEC: Spec = Spec {
     title: "Decoupled clip policy optimisation",
     shape: DataShape::Grouped,
     needs: &[Need::TokenLogps, Need::OldLogps, Need::Advantages, Need::Lengths, Need::Reference],
-    params: &[policy_gradient::advantage("group_std"), policy_gradient::clip_low(0.2), policy_gradient::clip_high(0.28), policy_gradient::KL_BETA],
+    params: &[
+        policy_gradient::advantage("group_std"),
+        policy_gradient::clip_low(0.2),
+        policy_gradient::clip_high(0.28),
+        policy_gradient::KL_BETA,
+    ],
     modifiers: modifiers::POLICY_GRADIENT,
     formula: "L = sum over rows and tokens of P(rho) + kl_beta * (exp(d) - d - 1) / tokens of the step,  P(rho) = -min(rho * \
                   A, clip(rho, 1 - clip_low, 1 + clip_high) * A),  rho = pi / pi_old,  d = ln pi_ref - ln pi",

@@ -1,8 +1,8 @@
 //! Kahneman–Tversky optimisation of diffusion models: Li et al. 2024, arXiv 2404.04465, its Diffusion-KTO objective.
 //!
-//! A row's logp is −e, the negative mean squared denoising error, its ref_logp −ê of the reference with the same noise and step.
-//! The formula is `kto`'s logistic one. z₀ there is the matched batch's mean, clamped at 0; its two other choices are `class_mean` and
-//! rolled captions (`mismatch`), both unclamped.
+//! A row's logp is −e, the negative mean squared denoising error, its ref_logp −ê of the reference with the same noise and
+//! step. The formula is `kto`'s logistic one. z₀ there is the matched batch's mean, clamped at 0; its two other choices are
+//! `class_mean` and rolled captions (`mismatch`), both unclamped.
 
 use super::kto::Kto;
 use super::Built;

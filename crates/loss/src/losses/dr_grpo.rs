@@ -1,8 +1,8 @@
 //! GRPO done right: Liu et al. 2025, arXiv 2503.20783.
 //!
-//! `grpo` without its two divisions: advantages are not divided by the group's standard deviation (which favours prompts that are too
-//! easy or too hard), and token sums not by the answer's own length (which favours long wrong answers) but by a constant, as TRL does
-//! with its completion limit; the sum over rows is divided by the rows of the step.
+//! `grpo` without its two divisions: advantages are not divided by the group's standard deviation (which favours prompts that
+//! are too easy or too hard), and token sums not by the answer's own length (which favours long wrong answers) but by a
+//! constant, as TRL does with its completion limit; the sum over rows is divided by the rows of the step.
 
 use super::{Built, Kernel, TokenFormula};
 use crate::advice::{Fit, Stance, Trait};
@@ -19,12 +19,18 @@ pub(super) static SPEC: Spec = Spec {
     title: "Group relative policy optimisation without its biases",
     shape: DataShape::Grouped,
     needs: &[Need::TokenLogps, Need::OldLogps, Need::Advantages, Need::Reference],
-    params: &[policy_gradient::advantage("group_mean"), policy_gradient::clip_low(0.2), policy_gradient::clip_high(0.2), policy_gradient::KL_BETA, ParamSpec::number(
+    params: &[
+        policy_gradient::advantage("group_mean"),
+        policy_gradient::clip_low(0.2),
+        policy_gradient::clip_high(0.2),
+        policy_gradient::KL_BETA,
+        ParamSpec::number(
             "max_completion_length",
             1024.0,
             (1.0, 1e9),
             "what every row's sum over tokens is divided by: the longest completion that sampling allows",
-        )],
+        ),
+    ],
     modifiers: modifiers::POLICY_GRADIENT,
     formula: "L = mean over rows of 1/max_completion_length * sum over tokens of P(rho) + kl_beta * (exp(d) - d - 1),  P(rho) \
                   = -min(rho * A, clip(rho, 1 - clip_low, 1 + clip_high) * A),  rho = pi / pi_old,  d = ln pi_ref - ln pi",

@@ -1,8 +1,8 @@
 //! Group relative policy optimisation: Shao et al. 2024, arXiv 2402.03300, equation 3, with the divergence of equation 4.
 //!
-//! Mean over sequences of token means of the clipped surrogate; advantages are rewards in standard deviations of their group, as
-//! the data gives them. kl_beta is 0 as in TRL today (the paper: .04); without it no reference is asked. HALOs divides by the population's
-//! standard deviation plus 1e-2, here and in TRL it is that of n − 1 plus 1e-4.
+//! Mean over sequences of token means of the clipped surrogate; advantages are rewards in standard deviations of their group,
+//! as the data gives them. kl_beta is 0 as in TRL today (the paper: .04); without it no reference is asked. HALOs divides by
+//! the population's standard deviation plus 1e-2, here and in TRL it is that of n − 1 plus 1e-4.
 
 use super::{Built, Kernel, TokenFormula};
 use crate::advice::{Fit, Stance, Trait};
@@ -19,7 +19,12 @@ pub(super) static SPEC: Spec = Spec {
     title: "Group relative policy optimisation",
     shape: DataShape::Grouped,
     needs: &[Need::TokenLogps, Need::OldLogps, Need::Advantages, Need::Lengths, Need::Reference],
-    params: &[policy_gradient::advantage("group_std"), policy_gradient::clip_low(0.2), policy_gradient::clip_high(0.2), policy_gradient::KL_BETA],
+    params: &[
+        policy_gradient::advantage("group_std"),
+        policy_gradient::clip_low(0.2),
+        policy_gradient::clip_high(0.2),
+        policy_gradient::KL_BETA,
+    ],
     modifiers: modifiers::POLICY_GRADIENT,
     formula: "L = mean over rows of 1/n * sum over tokens of P(rho) + kl_beta * (exp(d) - d - 1),  P(rho) = -min(rho * A, \
                   clip(rho, 1 - clip_low, 1 + clip_high) * A),  rho = pi / pi_old,  d = ln pi_ref - ln pi",

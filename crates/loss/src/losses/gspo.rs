@@ -1,7 +1,8 @@
 //! Group sequence policy optimisation: Zheng et al. 2025, arXiv 2507.18071, equations 5 and 7.
 //!
-//! One ratio for a whole answer, the geometric mean of its tokens': a loss of sums, so that every token of a row has the same gradient and
-//! no columns per token are asked. The clip is far narrower than `grpo`'s because the ratio is a mean. Mean over sequences.
+//! One ratio for a whole answer, the geometric mean of its tokens': a loss of sums, so that every token of a row has the same
+//! gradient and no columns per token are asked. The clip is far narrower than `grpo`'s because the ratio is a mean. Mean over
+//! sequences.
 
 use super::{Built, Formula, Kernel};
 use crate::advice::{Fit, Stance, Trait};
@@ -18,7 +19,11 @@ pub(super) static SPEC: Spec = Spec {
     title: "Group sequence policy optimisation",
     shape: DataShape::Grouped,
     needs: &[Need::OldLogps, Need::Advantages, Need::Lengths],
-    params: &[policy_gradient::advantage("group_std"), policy_gradient::clip_low(3e-4), policy_gradient::clip_high(4e-4)],
+    params: &[
+        policy_gradient::advantage("group_std"),
+        policy_gradient::clip_low(3e-4),
+        policy_gradient::clip_high(4e-4),
+    ],
     modifiers: modifiers::POLICY_GRADIENT,
     formula: "L = mean over rows of P(rho),  P(rho) = -min(rho * A, clip(rho, 1 - clip_low, 1 + clip_high) * A),  rho = \
                   exp((ln pi(y|x) - ln pi_old(y|x)) / n)",

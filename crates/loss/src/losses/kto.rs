@@ -109,7 +109,6 @@ pub(super) static SPEC: Spec = Spec {
                       beta. Here y' comes from another prompt of the whole step and sums are divided by its rows; kl is \
                       reported raw and clamped.",
     fits: FITS,
-    ..Spec::EMPTY
 };
 
 const FITS: &[Fit] = &[

@@ -1,8 +1,8 @@
 //! Odds ratio preference optimisation: Hong et al. 2024, arXiv 2403.07691, equations 6 and 7.
 //!
-//! Means over completion tokens, no reference: the likelihood of the chosen answer plus λ times the log-odds ratio's. The likelihood
-//! is the completion's, as HALOs `legacy` has it; TRL averages over prompt and completion. a is kept at or below −1e-12 in the
-//! odds (ours): at a = 0 they are infinite.
+//! Means over completion tokens, no reference: the likelihood of the chosen answer plus λ times the log-odds ratio's. The
+//! likelihood is the completion's, as HALOs `legacy` has it; TRL averages over prompt and completion. a is kept at or below
+//! −1e-12 in the odds (ours): at a = 0 they are infinite.
 
 use super::{Built, Formula, Kernel};
 use crate::advice::{Fit, Stance, Trait};
@@ -61,7 +61,6 @@ pub(super) static SPEC: Spec = Spec {
             reason: "it needs two answers to one prompt",
         },
     ],
-    ..Spec::EMPTY
 };
 
 pub(super) fn build(params: &Params) -> Result<Built, Error> {

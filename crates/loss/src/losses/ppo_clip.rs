@@ -1,9 +1,10 @@
-//! Proximal policy optimisation's clip: Schulman et al. 2017, arXiv 1707.06347, equation 7; offline as in Ethayarajh et al. 2024,
-//! arXiv 2402.01306, appendix B.
+//! Proximal policy optimisation's clip: Schulman et al. 2017, arXiv 1707.06347, equation 7; offline as in Ethayarajh et al.
+//! 2024, arXiv 2402.01306, appendix B.
 //!
-//! Mean over all tokens of the optimiser step. Offline, ratios are to the reference and clipped to [1/4, 4], and kl_weight · (ln π − ln π_ref) pulls
-//! back. The paper's advantages come from a reward ±1 on the last token, GAE and a critic; here an advantage is an input, and without
-//! a critic it is the label's sign on every token (ours). HALOs `main` clips to [.5, 1.5], and its divergence has the other sign than `legacy`'s.
+//! Mean over all tokens of the optimiser step. Offline, ratios are to the reference and clipped to [1/4, 4], and kl_weight ·
+//! (ln π − ln π_ref) pulls back. The paper's advantages come from a reward ±1 on the last token, GAE and a critic; here an
+//! advantage is an input, and without a critic it is the label's sign on every token (ours). HALOs `main` clips to [.5, 1.5],
+//! and its divergence has the other sign than `legacy`'s.
 
 use super::{Built, Denominator, Kernel, TokenFormula};
 use crate::advice::{Fit, Stance, Trait};
@@ -20,17 +21,33 @@ pub(super) static SPEC: Spec = Spec {
     title: "Proximal policy optimisation, clipped",
     shape: DataShape::Grouped,
     needs: &[Need::TokenLogps, Need::OldLogps, Need::Advantages, Need::Lengths, Need::Reference],
-    params: &[policy_gradient::advantage("sign"), ParamSpec::choice(
+    params: &[
+        policy_gradient::advantage("sign"),
+        ParamSpec::choice(
             "old_policy",
             "reference",
             &["reference", "sampling"],
             "what ratios are to: the reference, for answers of unknown origin, or the policy that said them",
-        ), ParamSpec::number("ratio_low", 0.25, (0.0, 1.0), "ratios are clipped to no less than this"), ParamSpec::number("ratio_high", 4.0, (1.0, 1e3), "ratios are clipped to no more than this"), ParamSpec::number(
+        ),
+        ParamSpec::number(
+            "ratio_low",
+            0.25,
+            (0.0, 1.0),
+            "ratios are clipped to no less than this",
+        ),
+        ParamSpec::number(
+            "ratio_high",
+            4.0,
+            (1.0, 1e3),
+            "ratios are clipped to no more than this",
+        ),
+        ParamSpec::number(
             "kl_weight",
             0.1,
             (0.0, 1e3),
             "weight of the mean log-ratio to the reference, which is added per token",
-        )],
+        ),
+    ],
     modifiers: modifiers::POLICY_GRADIENT,
     presets: &[Preset {
         name: "halos",
@@ -65,7 +82,6 @@ pub(super) static SPEC: Spec = Spec {
             reason: "it reads rewards of single answers: which was compared with which is lost",
         },
     ],
-    ..Spec::EMPTY
 };
 
 pub(super) fn build(params: &Params) -> Result<Built, Error> {

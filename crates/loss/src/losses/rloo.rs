@@ -19,7 +19,11 @@ pub(super) static SPEC: Spec = Spec {
     title: "REINFORCE, leave one out",
     shape: DataShape::Grouped,
     needs: &[Need::OldLogps, Need::Advantages],
-    params: &[policy_gradient::advantage("leave_one_out"), policy_gradient::clip_low(0.2), policy_gradient::clip_high(0.2)],
+    params: &[
+        policy_gradient::advantage("leave_one_out"),
+        policy_gradient::clip_low(0.2),
+        policy_gradient::clip_high(0.2),
+    ],
     modifiers: modifiers::POLICY_GRADIENT,
     formula: "L = mean over rows of P(rho),  P(rho) = -min(rho * A, clip(rho, 1 - clip_low, 1 + clip_high) * A),  rho = \
                   pi(y|x) / pi_old(y|x)",

@@ -1,8 +1,8 @@
 //! Sequence likelihood calibration: Zhao et al. 2023, arXiv 2305.10425, equation 1.
 //!
-//! Sums over completion tokens, no reference: a hinge on the margin plus the likelihood of the chosen answer, a sum too, as HALOs `legacy`
-//! has it. (HALOs `main` adds an array of tokens to one of rows there.) The paper's likelihood is that of a target of supervised
-//! training; with pairs alone it is the chosen answer.
+//! Sums over completion tokens, no reference: a hinge on the margin plus the likelihood of the chosen answer, a sum too, as
+//! HALOs `legacy` has it. (HALOs `main` adds an array of tokens to one of rows there.) The paper's likelihood is that of a
+//! target of supervised training; with pairs alone it is the chosen answer.
 
 use super::{Built, Formula, Kernel};
 use crate::advice::{Fit, Stance, Trait};
