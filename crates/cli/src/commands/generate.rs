@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use halo_core::data::{Prompt, load_prompts};
 use halo_core::generate::{Completion, Sampling, generate};
-use halo_core::models::{Readout, Loaded, Training, load_for};
+use halo_core::models::{Loaded, Readout, Training, load_for};
 use halo_core::tokenizer::Tokenizer;
 use halo_core::{Error, Result};
 use serde_json::json;
