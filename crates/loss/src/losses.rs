@@ -28,22 +28,6 @@ losses![
     apo_zero_unpaired,
     bco,
     dpo,
-    cdpo,
-    robust_dpo,
-    ipo,
-    hinge,
-    exo,
-    nca,
-    sppo,
-    apo_zero,
-    apo_down,
-    discopop,
-    sigmoid_norm,
-    dpop,
-    aot,
-    aot_unpaired,
-    rpo,
-    bco_pair,
     simpo,
     cpo,
     alphapo,
@@ -60,7 +44,7 @@ losses![
     rloo,
     bradley_terry,
     diffusion_dpo,
-    diffusion_kto
+    diffusion_kto,
 ];
 
 /// Every loss, in the order of help texts.

@@ -73,24 +73,6 @@ pub(crate) const SMOOTHED_MARGIN: &[&Modifier] = &[
     &WPO,
     &HUMANLINE,
 ];
-/// The same for a loss of r_w − r_l with a likelihood of its own.
-pub(crate) const MARGIN_WITH_NLL: &[&Modifier] = &[
-    &F_DIVERGENCE,
-    &LENGTH_AVERAGE,
-    &LABEL_SMOOTHING,
-    &LD_ALPHA,
-    &WPO,
-    &HUMANLINE,
-];
-/// The same for a loss that divides by lengths itself.
-pub(crate) const MARGIN_OF_MEANS: &[&Modifier] = &[
-    &F_DIVERGENCE,
-    &LABEL_SMOOTHING,
-    &NLL_WEIGHT,
-    &LD_ALPHA,
-    &WPO,
-    &HUMANLINE,
-];
 /// What fits a loss of r_w and r_l one by one.
 pub(crate) const PAIRED: &[&Modifier] = &[
     &LENGTH_AVERAGE,
