@@ -6,6 +6,7 @@
 
 use super::cdpo::Cdpo;
 use super::{Built, Coupling, Kernel};
+use crate::advice::{Fit, Stance, Trait};
 use crate::error::Error;
 use crate::modifiers;
 use crate::params::Params;
@@ -26,6 +27,20 @@ pub(super) static SPEC: Spec = Spec {
                   steps, or ranks mean little.",
     implementations: "TRL: loss_type=aot, the same formula and beta, ranked within each micro-batch; here over the \
                       optimiser step. The paper has beta 0.01.",
+    fits: &[
+        Fit {
+            data: Trait::Noisy,
+            stance: Stance::For,
+            strength: 1,
+            reason: "a wrong pair moves ranks a little, and is not fitted for itself",
+        },
+        Fit {
+            data: Trait::Binary,
+            stance: Stance::Against,
+            strength: 3,
+            reason: "it needs two answers to one prompt",
+        },
+    ],
     ..Spec::EMPTY
 };
 

@@ -5,6 +5,7 @@
 //! step, ties by row; TRL ranks within a device's micro-batch. The paper uses β = 0.01.
 
 use super::{Built, Coupling, aot};
+use crate::advice::{Fit, Stance, Trait};
 use crate::error::Error;
 use crate::modifiers;
 use crate::params::Params;
@@ -25,6 +26,20 @@ pub(super) static SPEC: Spec = Spec {
                   ranks mean little.",
     implementations: "TRL: loss_type=aot_unpaired, the same formula and beta, ranked within each micro-batch; here \
                       over the optimiser step. The paper has beta 0.01.",
+    fits: &[
+        Fit {
+            data: Trait::Pairs,
+            stance: Stance::For,
+            strength: 1,
+            reason: "chosen and rejected answers are compared as two crowds, whatever prompts they belong to",
+        },
+        Fit {
+            data: Trait::Binary,
+            stance: Stance::Against,
+            strength: 3,
+            reason: "it needs as many rejected answers as chosen ones, and weighs them only by rank",
+        },
+    ],
     ..Spec::EMPTY
 };
 

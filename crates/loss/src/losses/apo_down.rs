@@ -4,6 +4,7 @@
 //! β(σ′(βr_w) − σ′(βΔ)) can have either sign, and 0 there is not rest.
 
 use super::{Built, Formula, Kernel};
+use crate::advice::{Fit, Stance, Trait};
 use crate::dual::Dual;
 use crate::error::Error;
 use crate::example::Sequence;
@@ -24,6 +25,20 @@ pub(super) static SPEC: Spec = Spec {
     when_to_use: "Pairs of which even the chosen answers are worse than what the model says by itself. apo_zero is for \
                   the opposite.",
     implementations: "TRL: loss_type=apo_down, the same formula and beta.",
+    fits: &[
+        Fit {
+            data: Trait::Pairs,
+            stance: Stance::For,
+            strength: 1,
+            reason: "it learns from the difference even where both answers are worse than the model's own",
+        },
+        Fit {
+            data: Trait::Binary,
+            stance: Stance::Against,
+            strength: 3,
+            reason: "it needs two answers to one prompt",
+        },
+    ],
     ..Spec::EMPTY
 };
 

@@ -4,6 +4,7 @@
 //! z₀ = 0. Sums over completion tokens. No bounds of zones: each side fades by itself, as kto's do, and a pair has one zone for both.
 
 use super::{Built, Formula, Kernel};
+use crate::advice::{Fit, Stance, Trait};
 use crate::dual::Dual;
 use crate::error::Error;
 use crate::example::Sequence;
@@ -24,6 +25,20 @@ pub(super) static SPEC: Spec = Spec {
     when_to_use: "Pairs whose chosen answers are better than what the model says by itself. apo_down is for the \
                   opposite.",
     implementations: "TRL: loss_type=apo_zero, the same formula and beta.",
+    fits: &[
+        Fit {
+            data: Trait::Pairs,
+            stance: Stance::For,
+            strength: 1,
+            reason: "both answers are used, each moved the right way by itself",
+        },
+        Fit {
+            data: Trait::Binary,
+            stance: Stance::Against,
+            strength: 3,
+            reason: "it needs two answers to one prompt",
+        },
+    ],
     ..Spec::EMPTY
 };
 

@@ -4,6 +4,7 @@
 //! shift from its `bco_pair`: z₀ = 0. No bounds of zones: each side fades by itself, and a pair has one zone for both.
 
 use super::{Built, Formula, Kernel};
+use crate::advice::{Fit, Stance, Trait};
 use crate::dual::Dual;
 use crate::error::Error;
 use crate::example::Sequence;
@@ -38,6 +39,20 @@ pub(super) static SPEC: Spec = Spec {
                   drift of all rewards does not count.",
     implementations: "TRL: loss_type=bco_pair, the same formula and beta without the shift (compat=trl); its BCO \
                       trainer, since removed, had the running mean.",
+    fits: &[
+        Fit {
+            data: Trait::Pairs,
+            stance: Stance::For,
+            strength: 1,
+            reason: "both answers are used, each judged by itself against a common shift",
+        },
+        Fit {
+            data: Trait::Binary,
+            stance: Stance::Against,
+            strength: 3,
+            reason: "it needs two answers to one prompt",
+        },
+    ],
     ..Spec::EMPTY
 };
 

@@ -5,6 +5,7 @@
 //! zones. M·e^(−k) is one exponential here; it grows only for τ > 1, and is then capped. TRL's β is 0.1.
 
 use super::{Built, Formula, Kernel};
+use crate::advice::{Fit, Stance, Trait};
 use crate::dual::{Dual, EXPONENT_CAP};
 use crate::error::Error;
 use crate::example::Sequence;
@@ -38,6 +39,20 @@ pub(super) static SPEC: Spec = Spec {
                   that are only just wrong may stay so.",
     implementations: "TRL: loss_type=discopop with discopop_tau, beta .1 (compat=trl); e^-k is a factor of its own \
                       there, and can overflow.",
+    fits: &[
+        Fit {
+            data: Trait::AbundantCleanPairs,
+            stance: Stance::For,
+            strength: 1,
+            reason: "it uses every comparison as dpo does, but leaves pairs that are only just wrong",
+        },
+        Fit {
+            data: Trait::Binary,
+            stance: Stance::Against,
+            strength: 3,
+            reason: "it needs two answers to one prompt",
+        },
+    ],
     ..Spec::EMPTY
 };
 

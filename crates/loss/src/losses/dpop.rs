@@ -81,7 +81,7 @@ impl Formula<2> for Dpop {
     fn value(&self, [chosen, rejected]: &[Sequence<2>; 2]) -> Dual<2> {
         let beta = self.beta * chosen.beta_scale;
         let margin = chosen.log_ratio() - rejected.log_ratio();
-        let penalty = self.penalty_weight * (-chosen.log_ratio()).relu();
+        let penalty = self.penalty_weight * shortfall(chosen);
         match self.inside {
             true => -(beta * (margin - penalty)).log_sigmoid(),
             false => penalty - (beta * margin).log_sigmoid(),
@@ -90,5 +90,15 @@ impl Formula<2> for Dpop {
 
     fn reward(&self, row: &Sequence<2>) -> f64 {
         self.beta * row.beta_scale * row.log_ratio().value
+    }
+}
+
+/// max(0, −r_w), at 0 with the mean of the slopes beside it, as torch.maximum has it: training begins there, and a slope of 0
+/// would leave the penalty out of the first step.
+fn shortfall(chosen: &Sequence<2>) -> Dual<2> {
+    let below = -chosen.log_ratio();
+    match below.value == 0.0 {
+        true => 0.5 * below,
+        false => below.relu(),
     }
 }

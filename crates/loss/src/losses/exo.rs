@@ -4,6 +4,7 @@
 //! on both sides. Sums over completion tokens. The slope is βq(1−q)(ln((1−ε)/ε) − βΔ), its optimum at Δ = ln((1−ε)/ε)/β.
 
 use super::{Built, Formula, Kernel};
+use crate::advice::{Fit, Stance, Trait};
 use crate::dual::{Dual, sigmoid};
 use crate::error::Error;
 use crate::example::Sequence;
@@ -26,6 +27,20 @@ pub(super) static SPEC: Spec = Spec {
                   kto gives rows up.",
     implementations: "TRL: loss_type=exo_pair, the same formula; its label_smoothing is 0 unless set, which it \
                       refuses: it recommends 1e-3, the default here.",
+    fits: &[
+        Fit {
+            data: Trait::Noisy,
+            stance: Stance::For,
+            strength: 1,
+            reason: "pairs that are far on the wrong side are given up",
+        },
+        Fit {
+            data: Trait::Binary,
+            stance: Stance::Against,
+            strength: 3,
+            reason: "it needs two answers to one prompt",
+        },
+    ],
     ..Spec::EMPTY
 };
 

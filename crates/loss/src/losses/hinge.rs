@@ -4,6 +4,7 @@
 //! evenly. RSO writes γ for β and uses 0.05.
 
 use super::{Built, Formula, Kernel};
+use crate::advice::{Fit, Stance, Trait};
 use crate::dual::Dual;
 use crate::error::Error;
 use crate::example::Sequence;
@@ -23,8 +24,21 @@ pub(super) static SPEC: Spec = Spec {
     paper: "Liu et al., Statistical Rejection Sampling Improves Preference Optimization, 2023",
     arxiv: "2309.06657",
     when_to_use: "Clean pairs, of which those that are right by a margin should stop mattering altogether.",
-    implementations: "TRL: loss_type=hinge, the same formula and beta; RSO itself has 0.05. HALOs: slic, without a \
-                      reference.",
+    implementations: "TRL: loss_type=hinge, the same formula and beta; RSO itself has 0.05.",
+    fits: &[
+        Fit {
+            data: Trait::AbundantCleanPairs,
+            stance: Stance::For,
+            strength: 1,
+            reason: "pairs that are right by a margin stop counting at once, so the rest is what it learns from",
+        },
+        Fit {
+            data: Trait::Binary,
+            stance: Stance::Against,
+            strength: 3,
+            reason: "it needs two answers to one prompt",
+        },
+    ],
     ..Spec::EMPTY
 };
 

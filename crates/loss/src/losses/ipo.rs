@@ -5,6 +5,7 @@
 //! by the count of tokens whose log-ratio is not 0, which is 0/0 at the first step; here n divides.
 
 use super::{Built, Formula, Kernel};
+use crate::advice::{Fit, Stance, Trait};
 use crate::dual::Dual;
 use crate::error::Error;
 use crate::example::Sequence;
@@ -42,6 +43,20 @@ pub(super) static SPEC: Spec = Spec {
                   and overshooting costs as much as falling short.",
     implementations: "TRL: loss_type=ipo, the same, its beta is this tau. OpenRLHF: sums (compat=openrlhf). HALOs: \
                       means over tokens whose log-ratio is not 0. Rewards are reported as tau * r.",
+    fits: &[
+        Fit {
+            data: Trait::AbundantCleanPairs,
+            stance: Stance::For,
+            strength: 1,
+            reason: "certain labels would push margins without end; here every pair has one target",
+        },
+        Fit {
+            data: Trait::Binary,
+            stance: Stance::Against,
+            strength: 3,
+            reason: "it needs two answers to one prompt",
+        },
+    ],
     ..Spec::EMPTY
 };
 

@@ -5,6 +5,7 @@
 //! and fades below −ln((1−tol)/tol)/β. The paper uses β = 0.01.
 
 use super::{Built, Formula, Kernel};
+use crate::advice::{Fit, Stance, Trait};
 use crate::dual::Dual;
 use crate::error::Error;
 use crate::example::Sequence;
@@ -24,6 +25,20 @@ pub(super) static SPEC: Spec = Spec {
     arxiv: "2402.05369",
     when_to_use: "Pairs, where the likelihood of the chosen answers must not fall as margins grow.",
     implementations: "TRL: loss_type=nca_pair, the same formula and beta; the paper has 0.01.",
+    fits: &[
+        Fit {
+            data: Trait::Pairs,
+            stance: Stance::For,
+            strength: 1,
+            reason: "both answers are used, and the chosen one cannot fall while the margin grows",
+        },
+        Fit {
+            data: Trait::Binary,
+            stance: Stance::Against,
+            strength: 3,
+            reason: "it needs two answers to one prompt",
+        },
+    ],
     ..Spec::EMPTY
 };
 

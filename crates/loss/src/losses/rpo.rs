@@ -6,6 +6,7 @@
 
 use super::dpo::Dpo;
 use super::{Built, Kernel};
+use crate::advice::{Fit, Stance, Trait};
 use crate::error::Error;
 use crate::modifiers;
 use crate::params::Params;
@@ -28,6 +29,20 @@ pub(super) static SPEC: Spec = Spec {
                   likely.",
     implementations: "TRL: loss_type=[sigmoid, sft] with loss_weights; its likelihood is the mean over all tokens of \
                       chosen answers, which here is the sum dpo + sft.",
+    fits: &[
+        Fit {
+            data: Trait::AbundantCleanPairs,
+            stance: Stance::For,
+            strength: 1,
+            reason: "chosen answers are imitated while they are preferred, so that many good ones are used twice",
+        },
+        Fit {
+            data: Trait::Binary,
+            stance: Stance::Against,
+            strength: 3,
+            reason: "it needs two answers to one prompt",
+        },
+    ],
     ..Spec::EMPTY
 };
 

@@ -4,6 +4,7 @@
 //! reported reward is of the sum, β·r. Open-instruct's β is 5; TRL keeps its 0.1.
 
 use super::{Built, Formula, Kernel};
+use crate::advice::{Fit, Stance, Trait};
 use crate::dual::Dual;
 use crate::error::Error;
 use crate::example::Sequence;
@@ -30,6 +31,20 @@ pub(super) static SPEC: Spec = Spec {
     when_to_use: "Clean pairs whose chosen answers are longer than the rejected ones, of which dpo would learn length.",
     implementations: "open-instruct: dpo_norm, beta 5. TRL: loss_type=sigmoid_norm, the same formula, beta .1 unless \
                       set (compat=trl).",
+    fits: &[
+        Fit {
+            data: Trait::AbundantCleanPairs,
+            stance: Stance::For,
+            strength: 1,
+            reason: "every comparison is used to the full, and long answers do not count more",
+        },
+        Fit {
+            data: Trait::Binary,
+            stance: Stance::Against,
+            strength: 3,
+            reason: "it needs two answers to one prompt",
+        },
+    ],
     ..Spec::EMPTY
 };
 

@@ -4,6 +4,7 @@
 //! bounds of zones. Sums over completion tokens. The paper estimates P by a judge and uses β = 0.001; with P = 1 it is TRL's hard form.
 
 use super::{Built, Formula, Kernel};
+use crate::advice::{Fit, Stance, Trait};
 use crate::dual::Dual;
 use crate::error::Error;
 use crate::example::Sequence;
@@ -32,6 +33,20 @@ pub(super) static SPEC: Spec = Spec {
     when_to_use: "Rounds of self-play: pairs that the policy has just written, ranked by a judge. Each log-ratio has a \
                   target, so neither runs away.",
     implementations: "TRL: loss_type=sppo_hard, the same with P = 1 and beta .1; the paper has 0.001.",
+    fits: &[
+        Fit {
+            data: Trait::Pairs,
+            stance: Stance::For,
+            strength: 1,
+            reason: "both answers have targets, so that nothing runs away over rounds of self-play",
+        },
+        Fit {
+            data: Trait::Binary,
+            stance: Stance::Against,
+            strength: 3,
+            reason: "it needs two answers to one prompt",
+        },
+    ],
     ..Spec::EMPTY
 };
 
