@@ -53,7 +53,6 @@ pub(super) static SPEC: Spec = Spec {
             reason: "it needs two answers to one prompt",
         },
     ],
-    ..Spec::EMPTY
 };
 
 pub(super) fn build(params: &Params) -> Result<Built, Error> {
