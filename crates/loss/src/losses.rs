@@ -28,6 +28,22 @@ losses![
     apo_zero_unpaired,
     bco,
     dpo,
+    cdpo,
+    robust_dpo,
+    ipo,
+    hinge,
+    exo,
+    nca,
+    sppo,
+    apo_zero,
+    apo_down,
+    discopop,
+    sigmoid_norm,
+    dpop,
+    aot,
+    aot_unpaired,
+    rpo,
+    bco_pair,
     simpo,
     cpo,
     alphapo,
@@ -86,6 +102,9 @@ pub(crate) struct Built {
     pub(crate) coupling: Coupling,
     pub(crate) advantage: Option<Advantage>,
     pub(crate) tokens: TokenRules,
+    /// Weight of the likelihood of what is wanted, for a loss that has one in its own formula: it reads the policy as it is,
+    /// whatever modifiers make of log-ratios.
+    pub(crate) nll_weight: f64,
 }
 
 impl Built {
@@ -99,6 +118,7 @@ impl Built {
             coupling: Coupling::None,
             advantage: None,
             tokens: TokenRules::default(),
+            nll_weight: 0.0,
         }
     }
 

@@ -73,6 +73,20 @@ pub(crate) const SMOOTHED_MARGIN: &[&Modifier] = &[
     &WPO,
     &HUMANLINE,
 ];
+/// The same for a loss with a likelihood of its own, which does not become one of g(r) or of r / n.
+pub(crate) const MARGIN_WITH_NLL: &[&Modifier] =
+    &[&F_DIVERGENCE, &LABEL_SMOOTHING, &LD_ALPHA, &WPO, &HUMANLINE];
+/// The same for a loss that divides by lengths itself.
+pub(crate) const MARGIN_OF_MEANS: &[&Modifier] = &[
+    &F_DIVERGENCE,
+    &LABEL_SMOOTHING,
+    &NLL_WEIGHT,
+    &LD_ALPHA,
+    &WPO,
+    &HUMANLINE,
+];
+/// What fits a loss whose pairs know each other: what moves a pair's rows or its weight would move the others' ranks.
+pub(crate) const COUPLED: &[&Modifier] = &[&HUMANLINE];
 /// What fits a loss of r_w and r_l one by one.
 pub(crate) const PAIRED: &[&Modifier] = &[
     &LENGTH_AVERAGE,
@@ -82,6 +96,9 @@ pub(crate) const PAIRED: &[&Modifier] = &[
     &WPO,
     &HUMANLINE,
 ];
+/// The same for a loss with a reference point, whose nats are those of whole rows.
+pub(crate) const PAIRED_AT_A_POINT: &[&Modifier] =
+    &[&LABEL_SMOOTHING, &NLL_WEIGHT, &LD_ALPHA, &WPO, &HUMANLINE];
 /// What fits a loss of single judged rows against a reference.
 pub(crate) const UNPAIRED: &[&Modifier] = &[&LABEL_SMOOTHING, &NLL_WEIGHT, &HUMANLINE];
 /// What fits a loss of pairs without a reference.
@@ -117,7 +134,7 @@ pub(crate) fn apply(
         },
         length_average: flag(&LENGTH_AVERAGE)?,
         label_smoothing: number(&LABEL_SMOOTHING, 0.0)?,
-        nll_weight: number(&NLL_WEIGHT, 0.0)?,
+        nll_weight: built.nll_weight + number(&NLL_WEIGHT, 0.0)?,
     };
     built.tokens = TokenRules {
         humanline: match flag(&HUMANLINE)? {
