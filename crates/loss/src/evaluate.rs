@@ -82,12 +82,15 @@ pub fn evaluate<'a>(
     check(loss, &batch)?;
     let parts = loss.parts();
     if let [part] = parts {
-        return term(loss, part, &batch, norm);
+        return Ok(term(loss, part, &batch, norm)?.0);
     }
     let mut sum: Option<Evaluation> = None;
     for part in parts {
-        let mut one = term(loss, part, &batch, norm)?;
+        let (mut one, divisor) = term(loss, part, &batch, norm)?;
         one.scale(part.weight);
+        let rows_per_value = part.built.kernel.rows_per_unit();
+        let values = loss.rows_per_unit() / rows_per_value;
+        one.values = per_unit(&one.values, values, norm.units, divisor);
         if loss.per_token() && one.token_dlogps.is_empty() {
             one.token_dlogps = spread(batch.rows, &one.dlogps);
         }
@@ -103,10 +106,15 @@ pub fn evaluate<'a>(
     Ok(sum)
 }
 
-/// One loss on the rows that it reads of a batch.
-fn term(loss: &Loss, part: &Part, batch: &Batch, norm: &Normalizer) -> Result<Evaluation, Error> {
-    let alone = loss.parts().len() == 1;
-    let imitates = !alone && part.spec.shape == DataShape::Any;
+/// One loss on the rows that it reads of a batch, and what its sum was divided by.
+fn term(
+    loss: &Loss,
+    part: &Part,
+    batch: &Batch,
+    norm: &Normalizer,
+) -> Result<(Evaluation, f64), Error> {
+    // beside losses that judge; a sum of likelihoods reads all rows
+    let imitates = part.spec.shape == DataShape::Any && loss.data_shape() != DataShape::Any;
     let (name, divisor) = match part.built.denominator {
         Denominator::Units => ("units", norm.units),
         Denominator::Tokens if imitates => ("desirable_tokens", norm.desirable_tokens),
@@ -142,7 +150,7 @@ fn term(loss: &Loss, part: &Part, batch: &Batch, norm: &Normalizer) -> Result<Ev
         }
         multiply(&mut result.token_dlogps, &prepared.slopes);
     }
-    Ok(result)
+    Ok((result, divisor))
 }
 
 /// Units of rows: values and slopes before normalisation.
@@ -177,8 +185,12 @@ fn reduce<const N: usize>(
         for (&index, slope) in indices.iter().zip(value.gradient) {
             result.dlogps[index] = slope;
             result.zones[index] = zone;
-            // coupled units carry another row's reference: the reward is the row's own
-            result.rewards[index] = formula.reward(&Sequence::new(&prepared.rows[index], 0));
+            // coupled units carry another row's reference: the reward is the row's own, its beta the unit's
+            let row = Row {
+                beta_scale: unit[0].beta_scale,
+                ..prepared.rows[index]
+            };
+            result.rewards[index] = formula.reward(&Sequence::new(&row, 0));
         }
         result.clipped += usize::from(formula.clipped(&unit));
     }
@@ -226,6 +238,17 @@ fn over_tokens(
     Ok(result)
 }
 
+/// The values of a term as values of the sum's units, scaled so that their sum over the units is the term's loss: a likelihood
+/// beside pairs has a value per row, and may be divided by tokens.
+fn per_unit(values: &[f64], of_a_unit: usize, units: f64, divisor: f64) -> Vec<f64> {
+    let share = match divisor > 0.0 {
+        true => units / divisor,
+        false => 0.0,
+    };
+    let scaled = |values: &[f64]| share * values.iter().sum::<f64>();
+    values.chunks(of_a_unit.max(1)).map(scaled).collect()
+}
+
 fn finite(row: usize, value: f64, slopes: &[f64]) -> Result<(), Error> {
     match value.is_finite() && slopes.iter().all(|slope| slope.is_finite()) {
         true => Ok(()),
@@ -263,11 +286,7 @@ impl Evaluation {
         self.loss += other.loss;
         add(&mut self.dlogps, &other.dlogps);
         add(&mut self.token_dlogps, &other.token_dlogps);
-        // a likelihood beside pairs has a value per row
-        let per_unit = (other.values.len() / self.values.len().max(1)).max(1);
-        for (value, part) in self.values.iter_mut().zip(other.values.chunks(per_unit)) {
-            *value += part.iter().sum::<f64>();
-        }
+        add(&mut self.values, &other.values);
         if self.rewards.iter().all(|reward| *reward == 0.0) {
             self.rewards.clone_from(&other.rewards);
         }
