@@ -22,7 +22,7 @@ use strategies::{any_data, any_loss, runner};
 fn gradients_are_finite_differences() {
     for spec in registry() {
         let cases = (any_loss(spec), any_data());
-        let tested = runner(48).run(&cases, |(loss, data)| {
+        let tested = runner(192).run(&cases, |(loss, data)| {
             if stops_gradients(&loss) {
                 return Ok(());
             }
