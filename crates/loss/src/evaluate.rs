@@ -185,12 +185,12 @@ fn reduce<const N: usize>(
         for (&index, slope) in indices.iter().zip(value.gradient) {
             result.dlogps[index] = slope;
             result.zones[index] = zone;
-            // coupled units carry another row's reference: the reward is the row's own, its beta the unit's
-            let row = Row {
+            // coupled units carry another row's reference: the reward is the row's own, at the unit's beta
+            let own = Sequence {
                 beta_scale: unit[0].beta_scale,
-                ..prepared.rows[index]
+                ..Sequence::new(&prepared.rows[index], 0)
             };
-            result.rewards[index] = formula.reward(&Sequence::new(&row, 0));
+            result.rewards[index] = formula.reward(&own);
         }
         result.clipped += usize::from(formula.clipped(&unit));
     }

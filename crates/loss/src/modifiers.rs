@@ -138,10 +138,6 @@ pub(crate) fn apply(
     if built.tokens.wpo == wpo::Wpo::Plain {
         needs.push(Need::Lengths);
     }
-    // the ratio that humanline clamps has a base
-    if built.tokens.humanline.is_some() && !needs.contains(&Need::OldLogps) {
-        needs.push(Need::Reference);
-    }
     needs.sort_by_key(|need| *need as u8);
     needs.dedup();
     built.needs = needs;

@@ -120,9 +120,10 @@ pub(crate) fn weighs(loss: &Loss) -> bool {
     is(loss, "wpo", "plain") || is(loss, "wpo", "exact")
 }
 
-/// Whether its formula holds something constant (`sg[...]`), so that its gradient is no derivative of its value.
+/// Whether its formula says that a part of it is not differentiated, so that its gradient is no derivative of its value.
 pub(crate) fn stops_gradients(loss: &Loss) -> bool {
-    loss.spec().formula.contains("sg[") || weighs(loss)
+    let says = |words| loss.spec().formula.contains(words);
+    says("not differentiated") || says("sg[") || weighs(loss)
 }
 
 /// Rows with all that any loss may read. Sums of columns are exactly the rows' numbers.
