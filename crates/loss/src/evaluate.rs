@@ -81,10 +81,10 @@ pub fn evaluate<'a>(
     let batch = batch.into();
     check(loss, &batch)?;
     let parts = loss.parts();
-    if let [part] = parts {
+    if let ([part], false) = (parts, loss.is_sum()) {
         return Ok(term(loss, part, &batch, norm)?.0);
     }
-    let mut sum: Option<Evaluation> = None;
+    let (mut sum, mut zones) = (None::<Evaluation>, Vec::new());
     for part in parts {
         let (mut one, divisor) = term(loss, part, &batch, norm)?;
         one.scale(part.weight);
@@ -94,12 +94,16 @@ pub fn evaluate<'a>(
         if loss.per_token() && one.token_dlogps.is_empty() {
             one.token_dlogps = spread(batch.rows, &one.dlogps);
         }
+        if core::ptr::eq(part, loss.judge()) {
+            zones = core::mem::take(&mut one.zones);
+        }
         sum = Some(match sum {
             None => one,
             Some(all) => all.plus(&one),
         });
     }
     let mut sum = sum.unwrap_or_default();
+    sum.zones = zones;
     if loss.per_token() {
         sum.dlogps.clear();
     }
@@ -280,7 +284,7 @@ impl Evaluation {
         slopes.chain(&mut self.values).for_each(|x| *x *= weight);
     }
 
-    /// The sum of two terms on the same rows; rewards and zones are those of the first term that has any.
+    /// The sum of two terms on the same rows; rewards are those of the first term that has any.
     fn plus(mut self, other: &Evaluation) -> Evaluation {
         let add = |a: &mut [f64], b: &[f64]| a.iter_mut().zip(b).for_each(|(a, b)| *a += b);
         self.loss += other.loss;
@@ -289,9 +293,6 @@ impl Evaluation {
         add(&mut self.values, &other.values);
         if self.rewards.iter().all(|reward| *reward == 0.0) {
             self.rewards.clone_from(&other.rewards);
-        }
-        if self.zones.iter().all(|zone| *zone == Zone::Active) {
-            self.zones.clone_from(&other.zones);
         }
         self.clipped += other.clipped;
         self.inside = self.inside.or(other.inside);

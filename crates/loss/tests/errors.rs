@@ -64,7 +64,7 @@ fn an_unknown_preset_lists_the_known_ones() {
     );
     assert_eq!(
         refused("sft", &["compat=1"]).to_string(),
-        "sft: compat = \"1\" is not nothing"
+        "sft: compat = \"1\", but there are no presets of it"
     );
 }
 
