@@ -295,6 +295,7 @@ impl Evaluation {
             self.rewards.clone_from(&other.rewards);
         }
         self.clipped += other.clipped;
+        self.per_token |= other.per_token;
         self.inside = self.inside.or(other.inside);
         self
     }
