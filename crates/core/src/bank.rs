@@ -94,6 +94,11 @@ impl Bank {
             .reshape(entry.shape.as_slice())?)
     }
 
+    /// A copy of a parameter's values.
+    pub(crate) fn values(&self, entry: &Entry) -> Result<Vec<f32>> {
+        Ok(storage::values(&self.params)?[entry.range.clone()].to_vec())
+    }
+
     /// Adds to a parameter's gradient; the only door to it.
     pub(crate) fn accumulate(
         &self,

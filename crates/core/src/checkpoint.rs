@@ -1,6 +1,7 @@
 //! Checkpoints: a folder with everything a run needs to go on, bit for bit.
 //!
-//! `checkpoint-N/` is itself a model (or adapter) folder; beside the weights stand `optimizer.safetensors` and `halo.json`.
+//! `checkpoint-N/` is itself a model (or adapter) folder; beside the weights stand `optimizer.safetensors`, `halo.json`, and
+//! `reference.safetensors` where the reference moves.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -15,11 +16,13 @@ use crate::config::TrainConfig;
 use crate::models::peft;
 use crate::models::save::{SaveDtype, write_json, write_tensors};
 use crate::optimizer::Optimizer;
+use crate::reference::Reference;
 use crate::weights::{self, Weights};
-use crate::{Error, Result, atomic};
+use crate::{Error, Result, atomic, storage};
 
 const STATE: &str = "halo.json";
 const OPTIMIZER: &str = "optimizer.safetensors";
+const REFERENCE: &str = "reference.safetensors";
 const PREFIX: &str = "checkpoint-";
 
 /// What `halo.json` holds.
@@ -41,6 +44,7 @@ pub(crate) fn save(
     machine: &MachineState,
     bank: &Bank,
     optimizer: &Optimizer,
+    moving_reference: Option<&Reference>,
     save_weights: impl FnOnce(&Path) -> Result<()>,
 ) -> Result<()> {
     let path = config.output_dir.join(format!("{PREFIX}{}", machine.step));
@@ -55,6 +59,12 @@ pub(crate) fn save(
             }
         }
         write_tensors(&folder.join(OPTIMIZER), moments, SaveDtype::F32)?;
+        if let Some(reference) = moving_reference {
+            let tensors = reference.trained(bank)?;
+            let names = bank.entries().iter().map(|entry| entry.name.clone());
+            let tensors = names.zip(tensors).collect();
+            write_tensors(&folder.join(REFERENCE), tensors, SaveDtype::F32)?;
+        }
         let stored = Stored {
             format: FORMAT.into(),
             version: VERSION,
@@ -87,6 +97,7 @@ pub(crate) fn restore(
     config: &TrainConfig,
     bank: &Bank,
     optimizer: &Optimizer,
+    moving_reference: Option<&Reference>,
 ) -> Result<MachineState> {
     let path = folder.join(STATE);
     let text = fs::read_to_string(&path).map_err(|e| Error::io(&path, e))?;
@@ -131,6 +142,16 @@ pub(crate) fn restore(
         &read(&moments, "exp_avg.")?,
         &read(&moments, "exp_avg_sq.")?,
     )?;
+    if let Some(reference) = moving_reference {
+        let stored = Weights::from_files([folder.join(REFERENCE)])?;
+        for (entry, tensor) in bank.entries().iter().zip(reference.trained(bank)?) {
+            let values = stored.read(&entry.name, &entry.shape)?;
+            storage::edit(&tensor, |tensor| {
+                tensor.copy_from_slice(&values);
+                Ok(())
+            })?;
+        }
+    }
     Ok(stored.machine)
 }
 

@@ -1,11 +1,12 @@
 //! Everything a training run can be told, once: the command line's flags, the TOML keys and the checkpoints' fingerprint are this struct.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 #[cfg(feature = "cli")]
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use halo_loss::{Params, Scope};
-use halo_train::{Mismatch, Order, RunPlan, Schedule};
+use halo_train::{Mismatch, Order, Ramp, ReferenceSync, RunPlan, Schedule};
 use serde::{Deserialize, Serialize};
 
 use crate::models::{LoraConfig, Training};
@@ -93,7 +94,20 @@ pub struct TrainConfig {
     /// Derive the class weights from the counts of labels, so that desirable and undesirable examples weigh as 'B' to 1; 1 to 1.5
     #[cfg_attr(feature = "cli", arg(long, value_name = "B", help_heading = "Loss"))]
     pub class_balance: Option<f64>,
-    /// How mismatched completions for the reference point are found: rotate or trl
+    /// Parameters of the loss that change over the run: to, shape (linear, cosine, geometric), start and end; on the command line
+    /// `--ramp key=to`
+    #[cfg_attr(feature = "cli", arg(skip))]
+    pub loss_schedule: BTreeMap<String, Ramp>,
+    /// Move the reference towards the policy by this share at every so many steps, after the update or before: TR-DPO 0.6:512, humanline 1:1:before
+    #[cfg_attr(
+        feature = "cli",
+        arg(long, value_name = "MIX:EVERY", help_heading = "Loss")
+    )]
+    pub reference_sync: Option<ReferenceSync>,
+    /// Over which examples a reference point is shared: step or microbatch [default: step; microbatch for mismatch trl and halos]
+    #[cfg_attr(feature = "cli", arg(long, value_name = "SCOPE", value_parser = parse_scope, help_heading = "Loss"))]
+    pub reference_point_scope: Option<Scope>,
+    /// How mismatched completions for the reference point are found: rotate, trl or halos
     #[cfg_attr(feature = "cli", arg(long, value_name = "HOW", default_value_t = TrainConfig::default().mismatch, help_heading = "Loss"))]
     pub mismatch: Mismatch,
 
@@ -201,6 +215,9 @@ impl Default for TrainConfig {
             loss: halo_loss::registry()[0].name.to_string(),
             loss_parameters: Params::new(),
             class_balance: None,
+            loss_schedule: BTreeMap::new(),
+            reference_sync: None,
+            reference_point_scope: None,
             mismatch: Mismatch::Rotate,
             per_device_train_batch_size: 8,
             gradient_accumulation_steps: 1,
@@ -305,14 +322,16 @@ impl TrainConfig {
             seed: self.seed,
             order: self.order,
             mismatch: self.mismatch,
-            scope: match self.mismatch {
+            scope: self.reference_point_scope.unwrap_or(match self.mismatch {
                 Mismatch::Rotate => Scope::Step,
-                Mismatch::Trl => Scope::Microbatch,
-            },
+                Mismatch::Trl | Mismatch::Halos => Scope::Microbatch,
+            }),
             learning_rate: self.learning_rate,
             schedule: self.lr_scheduler_type,
             warmup_steps: self.warmup_steps,
             save_every: Some(self.save_steps),
+            loss_schedule: self.loss_schedule.clone(),
+            reference_sync: self.reference_sync,
             rank: 0,
             ranks: 1,
         }
@@ -348,6 +367,15 @@ impl TrainConfig {
             let message = format!("{}: {e}", path.display());
             Error::parameter(message.trim_end())
         })
+    }
+}
+
+#[cfg(feature = "cli")]
+fn parse_scope(word: &str) -> std::result::Result<Scope, String> {
+    match word {
+        "step" => Ok(Scope::Step),
+        "microbatch" => Ok(Scope::Microbatch),
+        _ => Err(format!("{word:?} is not step or microbatch")),
     }
 }
 

@@ -24,13 +24,14 @@ mod qwen3;
 mod rope;
 mod rows;
 pub(crate) mod save;
+mod scalar;
 mod view;
 
 pub use adapter::LoraConfig;
 pub use cache::Cache;
 pub use config::DecoderConfig;
 pub use decoder::{Decoder, Tape};
-pub use load::{Loaded, Training, load};
+pub use load::{Loaded, Readout, Training, load, load_for};
 pub use peft::base_name;
 pub use save::{SaveDtype, export, save_adapter, save_model};
 
@@ -65,7 +66,12 @@ pub fn read_config(folder: &Path) -> Result<(DecoderConfig, Value)> {
         )));
     };
     match FAMILIES.iter().find(|(name, _)| *name == kind) {
-        Some((_, map)) => Ok((map(&json)?, json)),
+        Some((_, map)) => {
+            let mut config = map(&json)?;
+            let architecture = json.pointer("/architectures/0").and_then(Value::as_str);
+            config.score_head = architecture.is_some_and(|name| name.ends_with(save::CLASSIFIER));
+            Ok((config, json))
+        }
         None => Err(Error::model(format!(
             "{}: unknown architecture \"{kind}\"; known: {}",
             path.display(),

@@ -2,9 +2,12 @@
 
 mod cache;
 
-use halo_train::{Dataset, Job, Pack, Sequence};
+use candle_core::Tensor;
+use halo_train::{Answer, Ask, Dataset, Job, Pack, Sequence};
 
+use crate::bank::{Bank, Entry};
 use crate::models::Decoder;
+use crate::storage::edit;
 use crate::{Error, Result};
 pub(crate) use cache::{LogpCache, fingerprint};
 
@@ -22,8 +25,58 @@ impl Reference {
         }
     }
 
+    /// What a forward pass is asked for. Sums that the cache knows are not computed again; tokens are never cached.
+    pub(crate) fn answer(&mut self, job: &Job, ask: Ask, data: &Dataset) -> Result<Answer> {
+        match (ask, &self.model) {
+            (Ask::Sums | Ask::Scores, _) => Ok(Answer::Logps(self.logps(job, data)?)),
+            (Ask::Tokens { .. }, Some(model)) => Ok(model.answer(&job.pack, ask, false)?.0),
+            (Ask::Tokens { .. }, None) => Err(Error::internal(
+                "the reference was asked for tokens, which no cache holds",
+            )),
+        }
+    }
+
+    /// π_ref := mix·π + (1 − mix)·π_ref over what is trained: all weights, or the adapters on the base that both share.
+    ///
+    /// # Errors
+    /// A reference without the policy's trained tensors.
+    pub(crate) fn follow(&mut self, bank: &Bank, mix: f64) -> Result<()> {
+        let theirs = self.trained(bank)?;
+        for (entry, tensor) in bank.entries().iter().zip(theirs) {
+            let ours = bank.values(entry)?;
+            edit(&tensor, |theirs| {
+                for (theirs, ours) in theirs.iter_mut().zip(ours) {
+                    *theirs = (mix * f64::from(ours) + (1.0 - mix) * f64::from(*theirs)) as f32;
+                }
+                Ok(())
+            })?;
+        }
+        Ok(())
+    }
+
+    /// The reference's own tensors of the bank's names, in the bank's order.
+    ///
+    /// # Errors
+    /// One that the reference does not have: it is a model of another form than the policy.
+    pub(crate) fn trained(&self, bank: &Bank) -> Result<Vec<Tensor>> {
+        let named = self.model.as_ref().map(Decoder::named).unwrap_or_default();
+        let find = |entry: &Entry| {
+            let tensor = named
+                .get(&entry.name)
+                .filter(|tensor| tensor.dims() == entry.shape);
+            tensor.cloned().ok_or_else(|| {
+                let message = format!(
+                    "reference_sync: the reference has no {} of the policy's shape: leave --reference out, so that it is the starting policy",
+                    entry.name
+                );
+                Error::parameter(message).with_argument("reference_sync")
+            })
+        };
+        bank.entries().iter().map(find).collect()
+    }
+
     /// Sums over completion tokens in nats, one a sequence of the job. What the cache knows is not computed again.
-    pub(crate) fn logps(&mut self, job: &Job, data: &Dataset) -> Result<Vec<f64>> {
+    fn logps(&mut self, job: &Job, data: &Dataset) -> Result<Vec<f64>> {
         let Some(cache) = &mut self.cache else {
             return score(&self.model, &job.pack);
         };

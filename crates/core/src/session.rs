@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use halo_loss::Loss;
-use halo_train::{Answer, Dataset, Job, Machine, StepMetrics, Which, Work};
+use halo_train::{Answer, Ask, Dataset, Gradient, Job, Machine, StepMetrics, Which, Work};
 use serde::Serialize;
 
 use crate::checkpoint;
@@ -71,17 +71,19 @@ impl Session {
                 Work::Forward {
                     job,
                     model: Which::Reference,
+                    ask,
                     ..
-                } => Answer::Logps(reference.logps(&job, &self.data)?),
+                } => reference.answer(&job, ask, &self.data)?,
                 Work::Forward { job, .. } => Answer::Logps(vec![0.0; job.sequences.len()]),
                 Work::Reduce { sums } => Answer::Reduced(sums),
                 Work::OptimizerStep { step, .. } => {
                     progress(step);
                     Answer::Stepped { grad_norm: 0.0 }
                 }
-                Work::Backward { .. } | Work::ReduceGradients | Work::Checkpoint { .. } => {
-                    Answer::Finished
-                }
+                Work::Backward { .. }
+                | Work::ReduceGradients
+                | Work::SyncReference { .. }
+                | Work::Checkpoint { .. } => Answer::Finished,
                 Work::Done => break,
             };
             twin.submit(answer)?;
@@ -99,15 +101,24 @@ impl Session {
         let started = Instant::now();
         loop {
             let answer = match self.machine.next()? {
-                Work::Forward { job, model, tape } => {
-                    Answer::Logps(self.forward(&job, model, tape)?)
-                }
+                Work::Forward {
+                    job,
+                    model,
+                    ask,
+                    tape,
+                } => self.forward(&job, model, ask, tape)?,
                 Work::Reduce { sums } => Answer::Reduced(sums),
                 Work::Backward { job, dlogps } => {
                     self.backward(&job, &dlogps)?;
                     Answer::Finished
                 }
                 Work::ReduceGradients => Answer::Finished,
+                Work::SyncReference { mix } => {
+                    let reference = self.reference.as_mut();
+                    reference
+                        .map_or(Ok(()), |reference| reference.follow(&self.model.bank, mix))?;
+                    Answer::Finished
+                }
                 Work::OptimizerStep {
                     step,
                     learning_rate,
@@ -163,21 +174,21 @@ impl Session {
         self.model.bank.len()
     }
 
-    fn forward(&mut self, job: &Job, model: Which, tape: bool) -> Result<Vec<f64>> {
+    fn forward(&mut self, job: &Job, model: Which, ask: Ask, tape: bool) -> Result<Answer> {
         match (model, &mut self.reference) {
             (Which::Policy, _) => {
-                let (logps, kept) = self.model.decoder.forward(&job.pack, tape)?;
+                let (answer, kept) = self.model.decoder.answer(&job.pack, ask, tape)?;
                 self.tape = kept;
-                Ok(job.pack.sum_logps(&logps))
+                Ok(answer)
             }
-            (Which::Reference, Some(reference)) => reference.logps(job, &self.data),
+            (Which::Reference, Some(reference)) => reference.answer(job, ask, &self.data),
             (Which::Reference, None) => Err(Error::internal(
                 "a reference was asked for, but the loss needs none",
             )),
         }
     }
 
-    fn backward(&mut self, job: &Job, dlogps: &[f64]) -> Result<()> {
+    fn backward(&mut self, job: &Job, dlogps: &Gradient) -> Result<()> {
         let tape = self
             .tape
             .take()
@@ -213,8 +224,15 @@ impl Session {
             &state,
             &self.model.bank,
             &self.optimizer,
+            self.moving_reference(),
             |folder| self.save(folder),
         )
+    }
+
+    /// The reference, if it does not stay as the run found it.
+    fn moving_reference(&self) -> Option<&Reference> {
+        let moves = self.config.reference_sync.is_some();
+        self.reference.as_ref().filter(|_| moves)
     }
 
     /// The model as others read it: Hugging Face weights, or a PEFT adapter, with the tokenizer's files.

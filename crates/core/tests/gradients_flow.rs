@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use halo_core::models::{Decoder, Loaded, LoraConfig, Training, load};
-use halo_train::{Pack, Rng, Sequence};
+use halo_train::{Gradient, Pack, Rng, Sequence};
 
 fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/fixtures")
@@ -94,7 +94,11 @@ fn run(model: &Loaded, rows: &[Row], share: bool) -> Vec<f64> {
     if let Some(tape) = tape {
         model
             .decoder
-            .backward(tape, &pack.spread(&dlogps), &model.bank)
+            .backward(
+                tape,
+                &pack.spread(&Gradient::Sequences(dlogps.clone())),
+                &model.bank,
+            )
             .unwrap();
     }
     pack.sum_logps(&logps)

@@ -16,7 +16,7 @@ use halo_core::config::TrainConfig;
 use halo_core::models::{LoraConfig, Training, load};
 use halo_core::session::Session;
 use halo_core::tokenizer::Tokenizer;
-use halo_train::{Pack, Rng, Sequence};
+use halo_train::{Gradient, Pack, Rng, Sequence};
 use serde_json::{Value, json};
 
 fn fixtures() -> PathBuf {
@@ -141,9 +141,11 @@ fn load_and_run(folder: &Path, training: &Training) -> Result<()> {
     let pack = Pack::build(&[sequence], true);
     let (_, tape) = model.decoder.forward(&pack, true)?;
     match tape {
-        Some(tape) => model
-            .decoder
-            .backward(tape, &pack.spread(&[1.0]), &model.bank),
+        Some(tape) => model.decoder.backward(
+            tape,
+            &pack.spread(&Gradient::Sequences(vec![1.0])),
+            &model.bank,
+        ),
         None => Ok(()),
     }
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use halo_core::generate::{Sampling, generate};
 use halo_core::models::{Loaded, Training, load};
-use halo_train::{Pack, Sequence};
+use halo_train::{Gradient, Pack, Sequence};
 use safetensors::SafeTensors;
 
 fn folders() -> Vec<PathBuf> {
@@ -181,7 +181,11 @@ fn backward(model: &Loaded, expected: &Expected) {
         .collect();
     model
         .decoder
-        .backward(tape.unwrap(), &pack.spread(&dlogps), &model.bank)
+        .backward(
+            tape.unwrap(),
+            &pack.spread(&Gradient::Sequences(dlogps.clone())),
+            &model.bank,
+        )
         .unwrap();
 }
 

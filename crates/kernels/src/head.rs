@@ -8,10 +8,12 @@
 //! The vocabulary is cut into parts, one task each, whose sums are merged in order.
 
 mod backward;
+mod collisions;
 mod forward;
 pub mod naive;
 
 pub use backward::{backward_frozen, backward_trained};
+pub use collisions::log_collisions;
 pub use forward::forward;
 
 use crate::Error;

@@ -126,7 +126,8 @@ fn term(
     };
     let countable = divisor > 0.0 && divisor.is_finite();
     // A step may hold no desirable row to imitate.
-    if !countable && !batch.rows.is_empty() && !(imitates && divisor == 0.0) {
+    let nothing = batch.rows.is_empty() || (imitates && divisor == 0.0);
+    if !countable && !nothing {
         return Err(Error::data(
             name,
             format!("normaliser: {name} = {divisor} is not a positive count"),
@@ -147,11 +148,10 @@ fn term(
     for slope in result.dlogps.iter_mut().chain(&mut result.token_dlogps) {
         *slope = if *slope == 0.0 { 0.0 } else { *slope / divisor };
     }
-    if part.built.tokens.per_token() {
-        if result.token_dlogps.is_empty() {
-            result.token_dlogps = spread(batch.rows, &result.dlogps);
-            result.dlogps.clear();
-        }
+    // a loss of tokens has seen the slopes itself
+    if part.built.tokens.per_token() && !result.per_token {
+        result.token_dlogps = spread(batch.rows, &result.dlogps);
+        result.dlogps.clear();
         multiply(&mut result.token_dlogps, &prepared.slopes);
     }
     Ok((result, divisor))
@@ -208,14 +208,14 @@ fn over_tokens(
     batch: &Batch,
 ) -> Result<Evaluation, Error> {
     let tokens = batch.tokens;
-    let logps = match prepared.logps.is_empty() {
-        true => tokens.logps,
-        false => &prepared.logps,
+    let perceived = |t: usize, logp: Dual<1>| match prepared.logps.get(t) {
+        Some(value) => logp.chain(*value, prepared.slopes[t]),
+        None => logp,
     };
     let mut result = Evaluation {
         rewards: vec![0.0; batch.rows.len()],
         zones: vec![Zone::Active; batch.rows.len()],
-        token_dlogps: Vec::with_capacity(logps.len()),
+        token_dlogps: Vec::with_capacity(tokens.logps.len()),
         per_token: true,
         ..Evaluation::default()
     };
@@ -224,8 +224,10 @@ fn over_tokens(
         let scale = row.weight * formula.scale(row);
         let mut sum = 0.0;
         for t in at..at + row.tokens as usize {
+            let logp = Dual::variable(tokens.logps[t], 0);
             let token = Token {
-                logp: Dual::variable(logps[t], 0),
+                logp,
+                perceived: perceived(t, logp),
                 ref_logp: tokens.ref_logps.get(t).copied().unwrap_or_default(),
                 old_logp: tokens.old_logps.get(t).copied().unwrap_or_default(),
                 advantage: row.advantage,

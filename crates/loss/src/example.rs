@@ -211,6 +211,8 @@ impl<const N: usize> Sequence<N> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Token {
     pub(crate) logp: Dual<1>,
+    /// The same as ratios see it: under humanline, within its limits and flat outside.
+    pub(crate) perceived: Dual<1>,
     pub(crate) ref_logp: f64,
     pub(crate) old_logp: f64,
     /// Of its row.

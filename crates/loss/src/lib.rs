@@ -44,6 +44,7 @@ mod losses;
 mod mixture;
 pub mod modifiers;
 mod params;
+mod policy_gradient;
 mod readable;
 pub mod reference_point;
 pub mod saturation;

@@ -23,7 +23,29 @@ macro_rules! losses {
     };
 }
 
-losses![kto, dpo, sft];
+losses![
+    kto,
+    apo_zero_unpaired,
+    bco,
+    dpo,
+    simpo,
+    cpo,
+    alphapo,
+    orpo,
+    slic,
+    sft,
+    csft,
+    ppo_clip,
+    grpo,
+    dr_grpo,
+    dapo,
+    gspo,
+    cispo,
+    rloo,
+    bradley_terry,
+    diffusion_dpo,
+    diffusion_kto,
+];
 
 /// Every loss, in the order of help texts.
 pub fn registry() -> &'static [&'static Spec] {
@@ -164,7 +186,8 @@ pub(crate) trait Formula<const N: usize>: Debug + Send + Sync {
         Bounds::never()
     }
 
-    /// Whether the value here is not the paper's, because its slope there is not finite or its exponent too large.
+    /// Whether the value here is not the paper's, because its slope there is not finite or its exponent too large, or whether its
+    /// ratio is where the gradient is cut off.
     fn clipped(&self, _unit: &[Sequence<N>; N]) -> bool {
         false
     }

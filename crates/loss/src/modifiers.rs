@@ -86,6 +86,12 @@ pub(crate) const PAIRED: &[&Modifier] = &[
 pub(crate) const UNPAIRED: &[&Modifier] = &[&LABEL_SMOOTHING, &NLL_WEIGHT, &HUMANLINE];
 /// What fits a loss of pairs without a reference.
 pub(crate) const REFERENCE_FREE: &[&Modifier] = &[&LABEL_SMOOTHING, &NLL_WEIGHT, &WPO];
+/// The same for a loss with a likelihood of its own.
+pub(crate) const REFERENCE_FREE_NLL: &[&Modifier] = &[&LABEL_SMOOTHING, &WPO];
+/// The same for a loss with a likelihood and a label smoothing of its own.
+pub(crate) const REFERENCE_FREE_SMOOTHED_NLL: &[&Modifier] = &[&WPO];
+/// What fits a loss of numbers that are no log-probabilities of tokens.
+pub(crate) const TOKENLESS: &[&Modifier] = &[&LABEL_SMOOTHING];
 /// What fits a policy gradient.
 pub(crate) const POLICY_GRADIENT: &[&Modifier] = &[&HUMANLINE];
 
@@ -124,6 +130,12 @@ pub(crate) fn apply(
             false => wpo::Wpo::Off,
         },
     };
+    let compared = |need| built.needs.contains(&need);
+    if built.tokens.humanline.is_some() && !compared(Need::Reference) && !compared(Need::OldLogps) {
+        let message =
+            "humanline = true limits log-ratios, and with these parameters the loss has none";
+        return Err(Error::parameter(HUMANLINE.name, message));
+    }
     let on = [
         (around.length_average, &LENGTH_AVERAGE),
         (around.nll_weight > 0.0, &NLL_WEIGHT),

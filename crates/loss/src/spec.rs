@@ -98,11 +98,13 @@ pub enum Need {
     Scores,
     /// Negative denoising errors of a diffusion model instead of log-probabilities.
     Errors,
+    /// A token before each completion that says its label: the data step's work, the formula does not see it.
+    ControlTokens,
 }
 
 impl Need {
     /// All of them.
-    pub const ALL: [Need; 9] = [
+    pub const ALL: [Need; 10] = [
         Need::Reference,
         Need::ReferencePoint,
         Need::Lengths,
@@ -112,6 +114,7 @@ impl Need {
         Need::VocabStats,
         Need::Scores,
         Need::Errors,
+        Need::ControlTokens,
     ];
 }
 

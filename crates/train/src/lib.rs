@@ -58,7 +58,9 @@ pub mod schedule;
 
 pub use error::Error;
 pub use examples::{ExampleHeader, ExampleRecord};
-pub use machine::{Answer, Ask, Job, Machine, MachineState, SequenceRef, TokenAnswer, Which, Work};
+pub use machine::{
+    Answer, Ask, Job, Machine, MachineState, SequenceRef, TokenAnswer, Which, Work, needs_reference,
+};
 pub use metrics::{Clamped, StepMetrics};
 pub use order::Order;
 pub use pack::{Gradient, Pack, Score, Segment, Sequence};

@@ -64,6 +64,35 @@ pub struct ReferenceSync {
     pub moment: SyncMoment,
 }
 
+/// As the command line has it: `MIX:EVERY`, or `MIX:EVERY:before`.
+impl std::str::FromStr for ReferenceSync {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<ReferenceSync, Error> {
+        let parts: Vec<&str> = text.split(':').collect();
+        let (mix, every, moment) = match parts[..] {
+            [mix, every] => (mix, every, "after"),
+            [mix, every, moment] => (mix, every, moment),
+            _ => ("", "", ""),
+        };
+        match (mix.parse(), every.parse(), moment) {
+            (Ok(mix), Ok(every), "after" | "before") => Ok(ReferenceSync {
+                mix,
+                every,
+                moment: match moment {
+                    "before" => SyncMoment::Before,
+                    _ => SyncMoment::After,
+                },
+            }),
+            _ => {
+                let message =
+                    format!("{text:?} is not MIX:EVERY or MIX:EVERY:before, as in 0.6:512");
+                Err(Error::parameter(message))
+            }
+        }
+    }
+}
+
 fn whole() -> f64 {
     1.0
 }
@@ -305,6 +334,23 @@ mod tests {
             .continues(&linear)
             .is_err()
         );
+    }
+
+    #[test]
+    fn a_synchronisation_is_read_as_it_is_written() {
+        let read = |text: &str| text.parse::<ReferenceSync>();
+        let sync = read("0.6:512").unwrap();
+        assert_eq!(
+            (sync.mix, sync.every, sync.moment),
+            (0.6, 512, SyncMoment::After)
+        );
+        assert_eq!(read("1:1:before").unwrap().moment, SyncMoment::Before);
+        for wrong in ["", "0.6", "0.6:x", "0.6:2:later", "0.6:2:after:1"] {
+            assert!(
+                read(wrong).unwrap_err().to_string().contains("MIX:EVERY"),
+                "{wrong}"
+            );
+        }
     }
 
     #[test]

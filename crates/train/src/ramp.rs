@@ -38,6 +38,40 @@ pub enum RampShape {
     Geometric,
 }
 
+/// As the command line has it: `TO`, then optionally `:SHAPE`, `:START` and `:END`.
+impl std::str::FromStr for Ramp {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Ramp, Error> {
+        let wrong = || {
+            let message = format!(
+                "{text:?} is not TO[:SHAPE[:START[:END]]], as in 0.5:cosine:0.1:0.9; shapes: linear, cosine, geometric"
+            );
+            Error::parameter(message)
+        };
+        let parts: Vec<&str> = text.split(':').collect();
+        let number = |at: usize, default: &str| {
+            let part = parts.get(at).unwrap_or(&default);
+            part.parse::<f64>().map_err(|_| wrong())
+        };
+        let shape = match parts.get(1) {
+            None | Some(&"linear") => RampShape::Linear,
+            Some(&"cosine") => RampShape::Cosine,
+            Some(&"geometric") => RampShape::Geometric,
+            Some(_) => return Err(wrong()),
+        };
+        match parts.len() {
+            1..=4 => Ok(Ramp {
+                to: number(0, "")?,
+                shape,
+                start: number(2, "0")?,
+                end: number(3, "1")?,
+            }),
+            _ => Err(wrong()),
+        }
+    }
+}
+
 impl Ramp {
     /// The value at step `step`, counted from 0, of `total`; `from` is the parameter's own.
     pub fn at(&self, from: f64, step: u64, total: u64) -> f64 {
@@ -106,6 +140,21 @@ mod tests {
             end: 1.0,
         };
         assert_eq!(whole.at(1.0, 0, 1), 1.0);
+    }
+
+    #[test]
+    fn a_ramp_is_read_as_it_is_written() {
+        let read = |text: &str| text.parse::<Ramp>();
+        let ramp = read("0.5:cosine:0.1:0.9").unwrap();
+        let expected = (0.5, RampShape::Cosine, 0.1, 0.9);
+        assert_eq!((ramp.to, ramp.shape, ramp.start, ramp.end), expected);
+        assert_eq!(read("2").unwrap().end, 1.0);
+        for wrong in ["", "x", "1:round", "1:linear:x", "1:linear:0:1:2"] {
+            assert!(
+                read(wrong).unwrap_err().to_string().contains("TO[:SHAPE"),
+                "{wrong}"
+            );
+        }
     }
 
     #[test]

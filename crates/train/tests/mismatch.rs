@@ -13,7 +13,7 @@ fn data(records: &[(u32, u32)]) -> Dataset {
         prompt: vec![prompt],
         completion: vec![completion],
         label: Label::Desirable,
-        group: 0,
+        ..Record::default()
     };
     let units = (0..records.len()).map(Unit::Single).collect();
     Dataset::new(records.iter().enumerate().map(record).collect(), units).unwrap()

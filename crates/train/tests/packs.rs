@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
-use halo_train::{Pack, Sequence};
+use halo_train::{Gradient, Pack, Sequence};
 use proptest::prelude::*;
 
 type Owned = (Vec<u32>, Vec<u32>, bool);
@@ -178,9 +178,35 @@ proptest! {
             .collect();
         let dlogps: Vec<f64> = (0..sequences.len()).map(|i| number(i, 2)).collect();
         let left: f64 = pack.sum_logps(&per_score).iter().zip(&dlogps).map(|(a, b)| a * b).sum();
-        let right: f64 = pack.spread(&dlogps).iter().zip(&per_score).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum();
-        prop_assert_eq!(left, right);
-        prop_assert_eq!(pack.spread(&dlogps).len(), pack.grad_scores as usize);
+        let product = |spread: &[f32]| -> f64 {
+            spread.iter().zip(&per_score).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
+        };
+        // The same numbers, given to every token of a sequence in turn.
+        let counts = pack.scored_tokens();
+        let repeated = dlogps.iter().zip(counts).flat_map(|(&dlogp, n)| vec![dlogp; n as usize]);
+        let by_token = pack.spread(&Gradient::Tokens(repeated.collect()));
+        let by_sequence = pack.spread(&Gradient::Sequences(dlogps));
+        prop_assert_eq!(left, product(&by_sequence));
+        prop_assert_eq!(by_sequence.len(), pack.grad_scores as usize);
+        prop_assert_eq!(by_sequence, by_token);
+    }
+
+    #[test]
+    fn tokens_come_in_the_order_of_the_sequences(sequences in sequences()) {
+        let pack = build(&sequences, true);
+        // each score's number says which token it is
+        let targets: Vec<f32> = pack.scores.iter().map(|score| score.target as f32).collect();
+        let expected: Vec<f64> = sequences
+            .iter()
+            .flat_map(|(prompt, completion, _)| &completion[usize::from(prompt.is_empty()).min(completion.len())..])
+            .map(|&token| f64::from(token))
+            .collect();
+        prop_assert_eq!(pack.by_sequence(&targets), expected.clone());
+        let order: Vec<f64> = (0..expected.len()).map(|i| i as f64).collect();
+        let spread = pack.spread(&Gradient::Tokens(order));
+        for (score, slope) in pack.scores.iter().zip(spread) {
+            prop_assert_eq!(expected[slope as usize], f64::from(score.target));
+        }
     }
 }
 

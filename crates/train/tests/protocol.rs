@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use halo_loss::Label;
 use halo_loss::Scope;
-use halo_train::{Answer, Dataset, ExampleRecord, Machine, Record, RunPlan, Unit, Which, Work};
+use halo_train::{
+    Answer, Dataset, ExampleRecord, Gradient, Machine, Record, RunPlan, Unit, Which, Work,
+};
 use toy::{loss, pairs, run, singles};
 
 #[path = "support/toy.rs"]
@@ -28,7 +30,9 @@ fn script(plan: RunPlan, data: Arc<Dataset>, loss: halo_loss::Loss) -> Vec<Strin
     loop {
         let work = machine.next().unwrap();
         let (line, answer) = match &work {
-            Work::Forward { job, model, tape } => {
+            Work::Forward {
+                job, model, tape, ..
+            } => {
                 let own = job.sequences.iter().filter(|s| s.grad).count();
                 let who = if *model == Which::Policy {
                     "policy"
@@ -46,9 +50,11 @@ fn script(plan: RunPlan, data: Arc<Dataset>, loss: halo_loss::Loss) -> Vec<Strin
                 format!("reduce {}", sums.len()),
                 Answer::Reduced(sums.clone()),
             ),
-            Work::Backward { dlogps, .. } => {
-                (format!("backward {}", dlogps.len()), Answer::Finished)
-            }
+            Work::Backward {
+                dlogps: Gradient::Sequences(dlogps) | Gradient::Tokens(dlogps),
+                ..
+            } => (format!("backward {}", dlogps.len()), Answer::Finished),
+            Work::SyncReference { mix } => (format!("sync {mix}"), Answer::Finished),
             Work::ReduceGradients => ("gradients".into(), Answer::Finished),
             Work::OptimizerStep { step, .. } => {
                 (format!("update {step}"), Answer::Stepped { grad_norm: 1.0 })
@@ -168,9 +174,9 @@ fn several_ranks_add_up_z0_metrics_and_gradients() {
     let expected = [
         "reference 2+2",
         "policy 2+2, taped",
-        "reduce 4",
+        "reduce 2",
         "backward 4",
-        "reduce 11",
+        "reduce 19",
         "gradients",
         "update 1",
         "checkpoint 1",
@@ -292,7 +298,7 @@ fn data_without_any_mismatch_is_refused_before_the_run() {
         prompt: vec![prompt],
         completion: vec![completion],
         label: Label::Desirable,
-        group: 0,
+        ..Record::default()
     };
     let data = |records: Vec<Record>| {
         let units = (0..records.len()).map(Unit::Single).collect();
@@ -350,6 +356,8 @@ fn a_line_of_metrics_has_exactly_the_keys_of_the_file() {
             "learnt",
             "active",
             "given_up",
+            "clipped",
+            "inside",
             "grad_norm",
             "learning_rate",
             "tokens",

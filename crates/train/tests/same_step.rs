@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
-use halo_loss::{Label, Normalizer, Point, Row, Scope, evaluate};
+use halo_loss::{Label, Normalizer, Row, Scope, evaluate};
 use halo_train::{Mismatch, Order, RunPlan, Schedule, StepMetrics};
 use toy::{Log, loss, pairs, run, singles};
 
@@ -288,15 +288,11 @@ fn the_gradients_are_those_of_the_whole_step_at_once() {
             } else {
                 Label::Undesirable
             },
+            z0: example.z0.unwrap(),
+            ..Row::default()
         })
         .collect();
-    let z0 = log.examples[0].z0.unwrap();
-    let point = Point {
-        raw: z0,
-        value: z0,
-        clamped: false,
-    };
-    let whole = evaluate(&loss, &rows, &point, &Normalizer::of(&loss, &rows)).unwrap();
+    let whole = evaluate(&loss, &rows, &Normalizer::of(&loss, &rows)).unwrap();
     for (example, dlogp) in log.examples.iter().zip(&whole.dlogps) {
         let record = data
             .records

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use halo_core::data::{Prompt, load_prompts};
 use halo_core::generate::{Completion, Sampling, generate};
-use halo_core::models::{Loaded, Training, load};
+use halo_core::models::{Loaded, Readout, Training, load_for};
 use halo_core::tokenizer::Tokenizer;
 use halo_core::{Error, Result};
 use serde_json::json;
@@ -88,7 +88,8 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<()> {
 
 /// A model for generation, with its tokenizer.
 pub(crate) fn open(folder: &std::path::Path, output: &Output) -> Result<(Loaded, Tokenizer)> {
-    let model = load(&hub::folder(folder, output)?, &Training::Frozen, 0)?;
+    let folder = hub::folder(folder, output)?;
+    let model = load_for(&folder, &Training::Frozen, Readout::Logps, 0)?;
     let tokenizer = Tokenizer::load(&model.base)?;
     Ok((model, tokenizer))
 }

@@ -1,5 +1,6 @@
 //! `halo train`
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -8,6 +9,7 @@ use clap::parser::ValueSource;
 use halo_core::config::TrainConfig;
 use halo_core::session::{Session, Step};
 use halo_core::{Error, RUN_CONFIG, Result};
+use halo_train::Ramp;
 use toml::{Table, Value};
 
 use crate::hub;
@@ -27,6 +29,9 @@ pub(crate) struct Args {
     /// Set a parameter of the loss, as in --set beta=0.1; see `halo losses NAME`
     #[arg(long, value_name = "KEY=VALUE", help_heading = "Loss")]
     set: Vec<String>,
+    /// Let a parameter of the loss change over the run, as in --ramp beta=0.5:cosine:0.1:0.9 (to, shape, start, end)
+    #[arg(long, value_name = "KEY=TO", help_heading = "Loss")]
+    ramp: Vec<String>,
     #[command(flatten)]
     settings: TrainConfig,
 }
@@ -67,7 +72,7 @@ pub(crate) fn run(args: &Args, matches: Option<&ArgMatches>, output: &Output) ->
         session.total_steps(),
         session.config().per_device_train_batch_size,
         session.config().gradient_accumulation_steps,
-        session.loss().spec().name
+        session.loss().name()
     ));
     train(&mut session, output)?;
     output.note(format_args!(
@@ -124,14 +129,25 @@ fn settings(args: &Args, matches: Option<&ArgMatches>) -> Result<TrainConfig> {
         for assignment in &args.set {
             params.parse(assignment)?;
         }
-        let given = Table::try_from(&params).map_err(internal)?;
-        let all = table
-            .entry("loss_parameters")
-            .or_insert_with(|| Value::Table(Table::new()));
-        match all.as_table_mut() {
-            Some(all) => all.extend(given),
-            None => return Err(Error::parameter("loss_parameters is not a table")),
+        merge(
+            &mut table,
+            "loss_parameters",
+            Table::try_from(&params).map_err(internal)?,
+        )?;
+    }
+    if !args.ramp.is_empty() {
+        let mut ramps = BTreeMap::new();
+        for assignment in &args.ramp {
+            let wrong =
+                || Error::parameter(format!("--ramp {assignment:?} is not of the form key=to"));
+            let (key, ramp) = assignment.split_once('=').ok_or_else(wrong)?;
+            ramps.insert(key.trim(), ramp.trim().parse::<Ramp>()?);
         }
+        merge(
+            &mut table,
+            "loss_schedule",
+            Table::try_from(&ramps).map_err(internal)?,
+        )?;
     }
     let named = |e: toml::de::Error| {
         let place = file
@@ -140,6 +156,18 @@ fn settings(args: &Args, matches: Option<&ArgMatches>) -> Result<TrainConfig> {
         Error::parameter(format!("{place}: {}", e.message()))
     };
     Value::Table(table).try_into().map_err(named)
+}
+
+/// Puts flags' entries over those that a table of the file has.
+fn merge(table: &mut Table, key: &str, given: Table) -> Result<()> {
+    let all = table
+        .entry(key)
+        .or_insert_with(|| Value::Table(Table::new()));
+    match all.as_table_mut() {
+        Some(all) => all.extend(given),
+        None => return Err(Error::parameter(format!("{key} is not a table"))),
+    }
+    Ok(())
 }
 
 /// 1234567 as 1,234,567.
@@ -172,7 +200,7 @@ mod tests {
             .as_object()
             .unwrap()
             .keys()
-            .filter(|key| *key != "loss_parameters")
+            .filter(|key| !["loss_parameters", "loss_schedule"].contains(&key.as_str()))
         {
             assert!(flags.contains(key), "no flag for {key}");
         }

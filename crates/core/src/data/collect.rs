@@ -146,7 +146,7 @@ impl<'a> Collector<'a> {
                     prompt: candidate.prompt.clone(),
                     completion: answer.tokens,
                     label: answer.label,
-                    group: 0,
+                    ..Record::default()
                 });
                 texts.push(Text {
                     prompt: candidate.prompt_text.clone(),

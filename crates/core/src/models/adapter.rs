@@ -4,7 +4,7 @@ use halo_kernels::matmul;
 use halo_train::Rng;
 use serde::{Deserialize, Serialize};
 
-use super::config::{DecoderConfig, LINEARS, ParameterSpec};
+use super::config::{DecoderConfig, LINEARS, ParameterSpec, SCORE};
 use super::linear::Param;
 use crate::bank::Bank;
 use crate::storage::values;
@@ -113,9 +113,15 @@ impl LoraConfig {
                 specs.push((b, vec![shape[0], self.rank], true));
             }
         }
+        if config.score_head {
+            specs.push((PEFT_SCORE.into(), vec![1, config.hidden_size], true));
+        }
         specs
     }
 }
+
+/// PEFT's name for a reward head that is trained beside adapters.
+pub(crate) const PEFT_SCORE: &str = "base_model.model.score.weight";
 
 /// PEFT's names for the two halves of a weight's adapter.
 pub(crate) fn peft_names(weight: &str) -> [String; 2] {
@@ -123,18 +129,22 @@ pub(crate) fn peft_names(weight: &str) -> [String; 2] {
     ["A", "B"].map(|half| format!("base_model.model.{stem}.lora_{half}.weight"))
 }
 
-/// PEFT's starting point: A uniform in ±1/√I (Kaiming with a = √5), B zero.
+/// PEFT's starting point: A uniform in ±1/√I (Kaiming with a = √5), B zero; transformers' of a reward head: N(0, 0.02²).
 pub(crate) fn initialise(name: &str, shape: &[usize], seed: u64) -> Vec<f32> {
     let mut values = vec![0f32; shape.iter().product()];
+    let stream = name.bytes().fold(0u64, |hash, byte| {
+        hash.wrapping_mul(0x100_0000_01b3) ^ u64::from(byte)
+    });
+    let mut rng = Rng::new(seed).fork(stream);
     if name.ends_with("lora_A.weight") {
         let bound = 1.0 / (shape[1] as f64).sqrt();
-        let stream = name.bytes().fold(0u64, |hash, byte| {
-            hash.wrapping_mul(0x100_0000_01b3) ^ u64::from(byte)
-        });
-        let mut rng = Rng::new(seed).fork(stream);
         values
             .iter_mut()
             .for_each(|value| *value = ((2.0 * rng.uniform() - 1.0) * bound) as f32);
+    } else if name.ends_with(SCORE) {
+        values
+            .iter_mut()
+            .for_each(|value| *value = (0.02 * rng.normal()) as f32);
     }
     values
 }

@@ -29,6 +29,8 @@ pub struct DecoderConfig {
     pub inv_freq: Vec<f32>,
     /// Whether the head is the embedding table.
     pub tie_word_embeddings: bool,
+    /// Whether the head gives one score instead of log-probabilities: a reward model.
+    pub score_head: bool,
     /// Biases on q, k and v.
     pub qkv_bias: bool,
     /// Bias on the attention's output projection.
@@ -52,6 +54,9 @@ pub(crate) const LINEARS: [&str; 7] = [
     "mlp.down_proj",
 ];
 
+/// The reward head's weight, as Hugging Face's models for sequence classification name it.
+pub(crate) const SCORE: &str = "score.weight";
+
 /// A parameter's name, shape and whether weight decay applies.
 pub(crate) type ParameterSpec = (String, Vec<usize>, bool);
 
@@ -69,7 +74,9 @@ impl DecoderConfig {
             ),
             ("model.norm.weight".into(), vec![d], false),
         ];
-        if !self.tie_word_embeddings {
+        if self.score_head {
+            all.push((SCORE.into(), vec![1, d], true));
+        } else if !self.tie_word_embeddings {
             all.push(("lm_head.weight".into(), vec![self.vocab_size, d], true));
         }
         for layer in 0..self.num_hidden_layers {
@@ -196,6 +203,7 @@ impl<'a> Keys<'a> {
         let layers = self.bounded("num_hidden_layers", None, MAX_LAYERS)?;
         let max_position_embeddings = self.size_or("max_position_embeddings", Some(2048))?;
         Ok(DecoderConfig {
+            score_head: false,
             vocab_size: self.size("vocab_size")?,
             hidden_size,
             intermediate_size: self.size("intermediate_size")?,

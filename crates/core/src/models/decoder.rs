@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use candle_core::Tensor;
 use halo_kernels::attention::Shape;
 use halo_kernels::embedding;
-use halo_train::Pack;
+use halo_train::{Answer, Ask, Pack, TokenAnswer};
 
-use super::adapter::{Adapter, LoraConfig, peft_names};
+use super::adapter::{Adapter, LoraConfig, PEFT_SCORE, peft_names};
 use super::block::{self, Block};
-use super::config::{DecoderConfig, LINEARS};
-use super::head::{self, Head};
+use super::config::{DecoderConfig, LINEARS, SCORE};
+use super::head::{self, Head, Scored};
 use super::linear::{Linear, Param};
 use super::norm::RmsNorm;
 use super::rows::leading;
@@ -48,6 +48,11 @@ impl Decoder {
     /// # Errors
     /// A token outside the vocabulary.
     pub fn forward(&self, pack: &Pack, tape: bool) -> Result<(Vec<f32>, Option<Tape>)> {
+        let (scored, tape) = self.run(pack, false, tape)?;
+        Ok((scored.logps, tape))
+    }
+
+    fn run(&self, pack: &Pack, collisions: bool, tape: bool) -> Result<(Scored, Option<Tape>)> {
         let tape = tape && pack.grad_scores > 0;
         let view = View::of_pack(pack, &self.config);
         let mut x = self.embed(&view.ids)?;
@@ -63,14 +68,36 @@ impl Decoder {
             x = y;
         }
         let (graded, rest) = pack.scores.split_at(pack.grad_scores as usize);
-        let (mut logps, saved) = self.head.score(&x, graded, tape)?;
-        logps.extend(self.head.score(&x, rest, false)?.0);
+        let (mut scored, saved) = self.head.score(&x, graded, collisions, tape)?;
+        let (others, _) = self.head.score(&x, rest, collisions, false)?;
+        scored.logps.extend(others.logps);
+        scored.log_collisions.extend(others.log_collisions);
         let tape = saved.map(|head| Tape {
             view,
             blocks: kept,
             head,
         });
-        Ok((logps, tape))
+        Ok((scored, tape))
+    }
+
+    /// What a forward pass is asked for, and the tape if asked for.
+    ///
+    /// # Errors
+    /// As [`Decoder::forward`].
+    pub fn answer(&self, pack: &Pack, ask: Ask, tape: bool) -> Result<(Answer, Option<Tape>)> {
+        let collisions = ask == Ask::Tokens { collisions: true };
+        let (scored, kept) = self.run(pack, collisions, tape)?;
+        let answer = match ask {
+            Ask::Sums | Ask::Scores => Answer::Logps(pack.sum_logps(&scored.logps)),
+            Ask::Tokens { .. } => Answer::Tokens(TokenAnswer {
+                logps: pack.by_sequence(&scored.logps),
+                log_collisions: match collisions {
+                    true => pack.by_sequence(&scored.log_collisions),
+                    false => Vec::new(),
+                },
+            }),
+        };
+        Ok((answer, kept))
     }
 
     /// Adds every trained parameter's gradient to the bank, given d loss / d logp of the pack's gradient scores.
@@ -107,15 +134,21 @@ impl Decoder {
 
     /// The same model without gradients: trained values are copied, frozen ones shared. A reference.
     pub fn frozen(&self) -> Result<Decoder> {
+        let embedding = self.embedding.frozen()?;
+        let mut head = self.head.frozen()?;
+        if self.config.tie_word_embeddings && !self.config.score_head {
+            // One tensor, as in the policy: a reference that follows must not come apart.
+            head.weight = embedding.clone();
+        }
         Ok(Decoder {
             config: self.config.clone(),
-            embedding: self.embedding.frozen()?,
+            embedding,
             blocks: self
                 .blocks
                 .iter()
                 .map(Block::frozen)
                 .collect::<Result<_>>()?,
-            head: self.head.frozen()?,
+            head,
             recompute: false,
         })
     }
@@ -215,13 +248,16 @@ impl Decoder {
             });
         }
         let embedding = get("model.embed_tokens.weight")?;
-        let weight = match config.tie_word_embeddings {
-            true => embedding.clone(),
-            false => get("lm_head.weight")?,
+        let weight = match (config.score_head, config.tie_word_embeddings) {
+            // trained beside adapters it has PEFT's name
+            (true, _) => get(PEFT_SCORE).or_else(|_| get(SCORE))?,
+            (false, true) => embedding.clone(),
+            (false, false) => get("lm_head.weight")?,
         };
         let head = Head {
             norm: norm("model.norm.weight")?,
             weight,
+            scalar: config.score_head,
         };
         Ok(Decoder {
             config,

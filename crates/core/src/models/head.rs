@@ -7,16 +7,26 @@ use halo_train::Score;
 use super::linear::Param;
 use super::norm::RmsNorm;
 use super::rows::zeros_like;
+use super::scalar;
 use crate::Result;
 use crate::bank::Bank;
 use crate::storage::{self, edit, values};
 
-/// Final norm and unembedding.
+/// Final norm and unembedding, or a reward model's scalar head.
 #[derive(Debug)]
 pub(crate) struct Head {
     pub(crate) norm: RmsNorm,
-    /// (V, D); the embedding table itself where the two are tied.
+    /// (V, D); the embedding table itself where the two are tied. (1, D) of a scalar head.
     pub(crate) weight: Param,
+    /// Whether an entry's number is w·h instead of a log-probability; its target then means nothing.
+    pub(crate) scalar: bool,
+}
+
+/// Numbers of scored entries (M).
+pub(crate) struct Scored {
+    pub(crate) logps: Vec<f32>,
+    /// Empty unless asked for.
+    pub(crate) log_collisions: Vec<f32>,
 }
 
 /// What backward needs of one scoring.
@@ -33,16 +43,18 @@ pub(crate) struct Saved {
 enum Kept {
     Gradient(Vec<f32>),                     // u = W[y] − softmax·W, (M, D)
     Logsumexp { h: Tensor, lse: Vec<f32> }, // (S, D), (M)
+    Hidden(Tensor),                         // (S, D), of a scalar head
 }
 
 impl Head {
-    /// Log-probabilities in nats of the entries' targets: x (N, D) → (M).
+    /// Log-probabilities in nats of the entries' targets, and ln Σ_v p_v² if asked for: x (N, D) → (M).
     pub(crate) fn score(
         &self,
         x: &Tensor,
         entries: &[Score],
+        collisions: bool,
         save: bool,
-    ) -> Result<(Vec<f32>, Option<Saved>)> {
+    ) -> Result<(Scored, Option<Saved>)> {
         let d = self.weight.tensor.dim(1)?;
         // Entries are sorted by row: equal rows stand together.
         let mut rows: Vec<u32> = entries.iter().map(|entry| entry.row).collect();
@@ -64,6 +76,22 @@ impl Head {
         let x = storage::tensor(gathered, (rows.len(), d))?;
         let (h, rstd) = self.norm.forward(&x)?;
 
+        if self.scalar {
+            let scored = Scored {
+                logps: scalar::forward(&h, &self.weight, &index)?,
+                log_collisions: Vec::new(),
+            };
+            let kept = Kept::Hidden(h);
+            let saved = save.then_some(Saved {
+                rows,
+                index,
+                targets,
+                x,
+                rstd,
+                kept,
+            });
+            return Ok((scored, saved));
+        }
         let m = entries.len();
         let (mut logps, mut lse) = (vec![0f32; m], vec![0f32; m]);
         let mut u = (save && self.weight.slot.is_none()).then(|| vec![0f32; m * d]);
@@ -78,6 +106,18 @@ impl Head {
             u.as_deref_mut(),
             head::CHUNK,
         )?;
+        let mut log_collisions = vec![0f32; if collisions { m } else { 0 }];
+        if collisions {
+            head::log_collisions(
+                &values(&h)?,
+                &values(&self.weight.tensor)?,
+                d,
+                &index,
+                &lse,
+                &mut log_collisions,
+                head::CHUNK,
+            )?;
+        }
         let kept = match u {
             Some(u) => Kept::Gradient(u),
             None => Kept::Logsumexp { h, lse },
@@ -90,7 +130,11 @@ impl Head {
             rstd,
             kept,
         });
-        Ok((logps, saved))
+        let scored = Scored {
+            logps,
+            log_collisions,
+        };
+        Ok((scored, saved))
     }
 
     /// Adds d loss / d x to `dx` (G, D), given d loss / d logp of every entry (M).
@@ -127,6 +171,9 @@ impl Head {
                 )?)
             })?,
             (Kept::Gradient(u), _) => head::backward_frozen(&u, dlogps, &index, &mut dh, d)?,
+            (Kept::Hidden(h), _) => {
+                scalar::backward(&h, &self.weight, &index, dlogps, &mut dh, bank)?;
+            }
             (Kept::Logsumexp { .. }, None) => {
                 return Err(crate::Error::internal(
                     "a frozen head was scored without its gradient",
@@ -162,6 +209,7 @@ impl Head {
         Ok(Head {
             norm: self.norm.frozen()?,
             weight: self.weight.frozen()?,
+            scalar: self.scalar,
         })
     }
 }

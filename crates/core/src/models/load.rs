@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::adapter::{self, LoraConfig};
-use super::config::{DecoderConfig, ParameterSpec};
+use super::adapter::{self, LoraConfig, PEFT_SCORE};
+use super::config::{DecoderConfig, ParameterSpec, SCORE};
 use super::decoder::Decoder;
 use super::linear::Param;
 use super::{peft, read_config};
@@ -41,18 +41,48 @@ pub struct Loaded {
     pub lora: Option<LoraConfig>,
 }
 
+/// What a model is to give.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Readout {
+    /// Whatever the folder holds.
+    AsStored,
+    /// Log-probabilities: a reward model is refused.
+    Logps,
+    /// One score a sequence: a language model gets a fresh head for it.
+    Scores,
+}
+
+/// Loads a Hugging Face model folder as it is; see [`load_for`].
+///
+/// # Errors
+/// As [`load_for`].
+pub fn load(folder: &Path, training: &Training, seed: u64) -> Result<Loaded> {
+    load_for(folder, training, Readout::AsStored, seed)
+}
+
 /// Loads a Hugging Face model folder, or a PEFT adapter folder on top of its base.
 ///
 /// A fresh adapter starts as PEFT's does (A random by `seed`, B zero); an adapter folder's own values are continued.
 ///
 /// # Errors
 /// Missing, truncated or non-finite weights, wrong shapes, an unknown architecture, or adapters that do not fit the request.
-pub fn load(folder: &Path, training: &Training, seed: u64) -> Result<Loaded> {
+pub fn load_for(folder: &Path, training: &Training, readout: Readout, seed: u64) -> Result<Loaded> {
     let stored = peft::read(folder)?;
     let base = stored
         .as_ref()
         .map_or(folder.to_path_buf(), |stored| stored.base.clone());
-    let (config, config_json) = read_config(&base)?;
+    let (mut config, config_json) = read_config(&base)?;
+    config.score_head |= stored.as_ref().is_some_and(|stored| stored.score_head);
+    match readout {
+        Readout::Logps if config.score_head => {
+            return Err(Error::model(format!(
+                "{} is a reward model: it scores, and gives no log-probabilities",
+                folder.display()
+            )));
+        }
+        Readout::Scores => config.score_head = true,
+        Readout::AsStored | Readout::Logps => {}
+    }
     let weights = Weights::open(&base)?;
     let lora = match (&stored, training) {
         (Some(_), Training::Full) => {
@@ -92,14 +122,19 @@ pub fn load(folder: &Path, training: &Training, seed: u64) -> Result<Loaded> {
 
     let mut params = BTreeMap::new();
     for (name, shape, _) in &base_specs {
-        params.insert(
-            name.clone(),
-            place(name, shape, weights.read(name, shape)?, &bank)?,
-        );
+        let values = match name == SCORE && weights.shape(name).is_none() {
+            true => adapter::initialise(name, shape, seed),
+            false => weights.read(name, shape)?,
+        };
+        params.insert(name.clone(), place(name, shape, values, &bank)?);
     }
     for (name, shape, _) in &adapter_specs {
         let values = match &stored {
             Some(stored) => stored.weights.read(name, shape)?,
+            // a reward head that the base has already is trained on
+            None if name == PEFT_SCORE && weights.shape(SCORE).is_some() => {
+                weights.read(SCORE, shape)?
+            }
             None => adapter::initialise(name, shape, seed),
         };
         params.insert(name.clone(), place(name, shape, values, &bank)?);
@@ -125,6 +160,7 @@ fn base_parameters(config: &DecoderConfig, weights: &Weights) -> Result<Vec<Para
                     "tensor {name} has shape {found:?}, but config.json asks for {shape:?}"
                 )));
             }
+            None if name == SCORE => {} // a fresh head
             None => return Err(Error::model(format!("tensor {name} is missing"))),
         }
     }

@@ -14,11 +14,16 @@ pub(crate) const CONFIG: &str = "adapter_config.json";
 const BASE: &str = "base_model_name_or_path";
 pub(crate) const WEIGHTS: &str = "adapter_model.safetensors";
 
+/// The task of an adapter with a reward head.
+const CLASSIFICATION: &str = "SEQ_CLS";
+
 /// An adapter folder's contents.
 pub(super) struct Stored {
     pub(super) lora: LoraConfig,
     pub(super) base: PathBuf,
     pub(super) weights: Weights,
+    /// Whether a reward head was trained beside the adapters.
+    pub(super) score_head: bool,
 }
 
 /// Reads an adapter folder; `None` if the folder holds no adapter.
@@ -96,10 +101,12 @@ pub(super) fn read(folder: &Path) -> Result<Option<Stored>> {
         target_modules,
         layers,
     };
+    let task = json.get("task_type").and_then(Value::as_str);
     Ok(Some(Stored {
         lora,
         base,
         weights,
+        score_head: task == Some(CLASSIFICATION),
     }))
 }
 
@@ -110,12 +117,12 @@ pub fn base_name(folder: &Path) -> Option<String> {
 }
 
 /// `adapter_config.json` as PEFT reads it.
-pub(crate) fn config_json(lora: &LoraConfig, base: &Path) -> Value {
+pub(crate) fn config_json(lora: &LoraConfig, base: &Path, score_head: bool) -> Value {
     // A model from a hub keeps its name: a path into this machine's cache would help nobody else.
     let base = hub::name_of(base).unwrap_or_else(|| base.display().to_string());
     json!({
         "peft_type": "LORA",
-        "task_type": "CAUSAL_LM",
+        "task_type": if score_head { CLASSIFICATION } else { "CAUSAL_LM" },
         (BASE): base,
         "r": lora.rank,
         "lora_alpha": lora.alpha,
@@ -128,6 +135,6 @@ pub(crate) fn config_json(lora: &LoraConfig, base: &Path) -> Value {
         "init_lora_weights": true,
         "use_rslora": false,
         "use_dora": false,
-        "modules_to_save": null,
+        "modules_to_save": score_head.then_some(["score"]),
     })
 }

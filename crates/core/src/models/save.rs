@@ -7,8 +7,8 @@ use candle_core::Tensor;
 use half::bf16;
 use serde_json::{Map, Value, json};
 
-use super::adapter::{LoraConfig, peft_names};
-use super::config::LINEARS;
+use super::adapter::{LoraConfig, PEFT_SCORE, peft_names};
+use super::config::{LINEARS, SCORE};
 use super::decoder::Decoder;
 use super::linear::Linear;
 use super::load::Loaded;
@@ -48,9 +48,29 @@ pub fn save_model(
         "dtype"
     };
     config[key] = name.into();
+    if decoder.config.score_head {
+        as_reward_model(&mut config);
+    }
     write_json(&folder.join("config.json"), &config)?;
     write_tensors(&folder.join(weights::SINGLE), merged(decoder)?, dtype)
 }
+
+/// What transformers wants of a model for sequence classification with one label.
+fn as_reward_model(config: &mut Value) {
+    if let Some(Value::String(name)) = config.pointer_mut("/architectures/0") {
+        *name = name.replace(CAUSAL, CLASSIFIER);
+    }
+    config["id2label"] = json!({ "0": "LABEL_0" });
+    config["label2id"] = json!({ "LABEL_0": 0 });
+    if config.get("pad_token_id").is_none_or(Value::is_null) {
+        let eos = config.get("eos_token_id").cloned().unwrap_or_default();
+        config["pad_token_id"] = eos.get(0).cloned().unwrap_or(eos);
+    }
+}
+
+/// Endings of architectures' names.
+const CAUSAL: &str = "ForCausalLM";
+pub(super) const CLASSIFIER: &str = "ForSequenceClassification";
 
 /// Writes `adapter_config.json` and `adapter_model.safetensors`.
 ///
@@ -66,7 +86,8 @@ pub fn save_adapter(
     if tensors.is_empty() {
         return Err(Error::state("this model has no adapter to save"));
     }
-    write_json(&folder.join(peft::CONFIG), &peft::config_json(lora, base))?;
+    let json = peft::config_json(lora, base, decoder.config.score_head);
+    write_json(&folder.join(peft::CONFIG), &json)?;
     write_tensors(&folder.join(peft::WEIGHTS), tensors, SaveDtype::F32)
 }
 
@@ -146,7 +167,9 @@ fn base(decoder: &Decoder) -> BTreeMap<String, Tensor> {
         &decoder.embedding.tensor,
     );
     put("model.norm.weight".into(), &decoder.head.norm.weight.tensor);
-    if !decoder.config.tie_word_embeddings {
+    if decoder.config.score_head {
+        put(SCORE.into(), &decoder.head.weight.tensor);
+    } else if !decoder.config.tie_word_embeddings {
         put("lm_head.weight".into(), &decoder.head.weight.tensor);
     }
     for (layer, block) in decoder.blocks.iter().enumerate() {
@@ -180,6 +203,9 @@ fn adapters(decoder: &Decoder) -> BTreeMap<String, Tensor> {
             all.insert(b, adapter.b.tensor.clone());
         }
     }
+    if decoder.config.score_head && !all.is_empty() {
+        all.insert(PEFT_SCORE.into(), decoder.head.weight.tensor.clone());
+    }
     all
 }
 
@@ -189,10 +215,15 @@ impl Decoder {
     /// # Errors
     /// None on the CPU.
     pub fn visit(&self, see: &mut dyn FnMut(&str, &[f32])) -> Result<()> {
-        for (name, tensor) in base(self).into_iter().chain(adapters(self)) {
+        for (name, tensor) in self.named() {
             see(&name, &values(&tensor)?);
         }
         Ok(())
+    }
+
+    /// Every parameter by name, the adapters' too; a tied head only once.
+    pub(crate) fn named(&self) -> BTreeMap<String, Tensor> {
+        base(self).into_iter().chain(adapters(self)).collect()
     }
 }
 

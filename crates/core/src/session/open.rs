@@ -4,13 +4,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use halo_loss::{Loss, Need, weighting};
-use halo_train::Machine;
+use halo_train::{Machine, needs_reference};
 
 use super::Session;
 use crate::checkpoint;
 use crate::config::TrainConfig;
 use crate::data::{self, DataOptions, Limits};
-use crate::models::{Loaded, Training, load};
+use crate::models::{Loaded, Readout, Training, load_for};
 use crate::optimizer::Optimizer;
 use crate::records::Lines;
 use crate::reference::{LogpCache, Reference, fingerprint};
@@ -41,7 +41,11 @@ impl Session {
     }
 
     fn prepare(config: TrainConfig, mut loss: Loss, resume: bool) -> Result<Session> {
-        let mut model = load(&config.model, &config.training(), config.seed)?;
+        let readout = match loss.needs(Need::Scores) {
+            true => Readout::Scores,
+            false => Readout::Logps,
+        };
+        let mut model = load_for(&config.model, &config.training(), readout, config.seed)?;
         model.decoder.recompute = config.gradient_checkpointing;
         let loaded = read_data(&config, &loss, &model)?;
         let report = loaded.report;
@@ -50,13 +54,20 @@ impl Session {
                 weighting::from_counts(report.desirable as u64, report.undesirable as u64, target)?;
             loss = loss.with_weights(weights)?;
         }
-        let reference = match loss.needs(Need::Reference) {
+        let data = Arc::new(loaded.dataset);
+        let reference = match needs_reference(&loss, &data) {
             true => Some(open_reference(&config, &model)?),
             false => None,
         };
+        let moving = reference
+            .as_ref()
+            .filter(|_| config.reference_sync.is_some());
+        if let Some(reference) = moving {
+            reference.trained(&model.bank)?;
+        }
+        check_cache(&config, &loss)?;
 
         let optimizer = Optimizer::new(config.optimizer(), &model.bank)?;
-        let data = Arc::new(loaded.dataset);
         let newest = if resume {
             checkpoint::latest(&config.output_dir)?
         } else {
@@ -64,7 +75,7 @@ impl Session {
         };
         let machine = match newest {
             Some(folder) => {
-                let state = checkpoint::restore(&folder, &config, &model.bank, &optimizer)?;
+                let state = checkpoint::restore(&folder, &config, &model.bank, &optimizer, moving)?;
                 Machine::restore(config.plan(), data.clone(), loss, &state)?
             }
             None => Machine::new(config.plan(), data.clone(), loss)?,
@@ -102,6 +113,27 @@ impl Session {
     }
 }
 
+/// # Errors
+/// A cache of the reference where the reference moves, or where the loss reads its tokens one by one: it keeps sums.
+fn check_cache(config: &TrainConfig, loss: &Loss) -> Result<()> {
+    let refuse = |why: String| {
+        let message = format!(
+            "precompute_ref_log_probs and reference_cache keep one sum a completion, but {why}"
+        );
+        Err(Error::parameter(message).with_argument("precompute_ref_log_probs"))
+    };
+    match config.cache_path() {
+        None => Ok(()),
+        Some(_) if config.reference_sync.is_some() => {
+            refuse("reference_sync moves the reference".into())
+        }
+        Some(_) if loss.needs(Need::TokenLogps) => {
+            refuse(format!("{} reads its tokens one by one", loss.name()))
+        }
+        Some(_) => Ok(()),
+    }
+}
+
 fn read_data(config: &TrainConfig, loss: &Loss, model: &Loaded) -> Result<data::Loaded> {
     // Data of token ids needs no tokenizer; text without one is refused by the line that has it.
     let tokenizer = match model.base.join("tokenizer.json").is_file() {
@@ -132,7 +164,8 @@ fn open_reference(config: &TrainConfig, policy: &Loaded) -> Result<Reference> {
             policy.decoder.frozen()?.without_adapters()
         }
         Some(folder) => {
-            let reference = load(folder, &Training::Frozen, config.seed)?.decoder;
+            let frozen = Training::Frozen;
+            let reference = load_for(folder, &frozen, Readout::Logps, config.seed)?.decoder;
             let (ours, theirs) = (
                 policy.decoder.config().vocab_size,
                 reference.config().vocab_size,

@@ -30,6 +30,16 @@ pub fn forward<T: Float>(
     }
 }
 
+/// ln Σ_v p_v² (M).
+pub fn log_collisions<T: Float>(hidden: &[T], w: &[T], d: usize, rows: &[u32], out: &mut [T]) {
+    for (out, &row) in out.iter_mut().zip(rows) {
+        let z = logits(&hidden[row as usize * d..][..d], w);
+        let twice: Vec<T> = z.iter().map(|&z| z + z).collect();
+        let total = log_sum_exp(&z);
+        *out = log_sum_exp(&twice) - total - total;
+    }
+}
+
 /// dhidden (N, D) += and dw (V, D) +=.
 pub fn backward<T: Float>(
     hidden: &[T],

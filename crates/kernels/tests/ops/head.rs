@@ -1,5 +1,5 @@
 use crate::support::*;
-use halo_kernels::head::{backward_frozen, backward_trained, forward, naive};
+use halo_kernels::head::{backward_frozen, backward_trained, forward, log_collisions, naive};
 
 /// One case: hidden (n, d), w (v, d), m entries; `rows` may repeat and need not be sorted.
 struct Case {
@@ -257,4 +257,28 @@ fn a_target_outside_the_vocabulary_is_named() {
         "head::forward: targets[1] = 3 is outside 0..3"
     );
     assert_eq!(logps, [7.0; 2]);
+}
+
+#[test]
+fn collisions_are_those_of_the_whole_softmax() {
+    let mut rng = Rng(77);
+    for (n, d, v, m, chunk) in [
+        (1, 1, 1, 1, 1),
+        (5, 8, 300, 9, 2),
+        (7, 16, 1025, 20, 512),
+        (3, 4, 2, 6, 3),
+    ] {
+        let c = case(&mut rng, n, d, v, m, 1.5, true);
+        let (mut logps, mut lse) = (poison(m), poison(m));
+        forward(
+            &c.hidden, &c.w, d, &c.rows, &c.targets, &mut logps, &mut lse, None, chunk,
+        )
+        .unwrap();
+        let mut ours = poison(m);
+        log_collisions(&c.hidden, &c.w, d, &c.rows, &lse, &mut ours, chunk).unwrap();
+        let mut naive = vec![0f64; m];
+        naive::log_collisions(&wide(&c.hidden), &wide(&c.w), d, &c.rows, &mut naive);
+        // e^z rounds to 2^-24 relative, and z itself to 2^-24 of its size
+        close("log_collisions", &ours, &naive, 1e-5);
+    }
 }

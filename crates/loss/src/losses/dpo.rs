@@ -75,8 +75,8 @@ pub(super) fn build(params: &Params) -> Result<Built, Error> {
 }
 
 #[derive(Debug)]
-struct Dpo {
-    beta: f64,
+pub(super) struct Dpo {
+    pub(super) beta: f64,
 }
 
 impl Formula<2> for Dpo {

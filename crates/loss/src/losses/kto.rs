@@ -109,7 +109,6 @@ pub(super) static SPEC: Spec = Spec {
                       beta. Here y' comes from another prompt of the whole step and sums are divided by its rows; kl is \
                       reported raw and clamped.",
     fits: FITS,
-    ..Spec::EMPTY
 };
 
 const FITS: &[Fit] = &[
@@ -165,23 +164,11 @@ pub(super) fn build(params: &Params) -> Result<Built, Error> {
         "off" => estimator = estimator.clamp(false),
         _ => {}
     }
-    let kto = Kto {
-        beta: params.number("beta")?,
-        desirable_weight: params.number("desirable_weight")?,
-        undesirable_weight: params.number("undesirable_weight")?,
-        value: Value::new(params)?,
-        uniform,
-        length_average,
-    };
-    let mut built = Built::new(&SPEC, Kernel::row(kto));
-    built.needs.retain(|need| match need {
-        Need::Reference => !uniform,
-        Need::ReferencePoint => estimator.source() != Source::None,
-        Need::TokenLogps => estimator.per_token(),
-        _ => length_average,
-    });
-    built.reference_point = Some(estimator);
-    Ok(built)
+    let mut kto = Kto::new(Value::new(params)?, params)?
+        .weighted(params)?
+        .length_average(length_average);
+    kto.uniform = uniform;
+    Ok(kto.built(&SPEC, estimator))
 }
 
 /// Without a reference model there is no log-ratio to estimate, and the clamp at 0 would always fire:
@@ -200,8 +187,9 @@ fn estimator(name: &str, uniform: bool) -> Result<Estimator, Error> {
     }
 }
 
+/// The formula, for other losses that are it with some of its parameters fixed.
 #[derive(Debug)]
-struct Kto {
+pub(super) struct Kto {
     beta: f64,
     desirable_weight: f64,
     undesirable_weight: f64,
@@ -211,6 +199,46 @@ struct Kto {
 }
 
 impl Kto {
+    /// Sums against a reference model, every row with weight 1.
+    pub(super) fn new(value: Value, params: &Params) -> Result<Kto, Error> {
+        Ok(Kto {
+            beta: params.number("beta")?,
+            desirable_weight: 1.0,
+            undesirable_weight: 1.0,
+            value,
+            uniform: false,
+            length_average: false,
+        })
+    }
+
+    /// The same with class weights.
+    pub(super) fn weighted(mut self, params: &Params) -> Result<Kto, Error> {
+        self.desirable_weight = params.number("desirable_weight")?;
+        self.undesirable_weight = params.number("undesirable_weight")?;
+        Ok(self)
+    }
+
+    /// The same on log-ratios per token, or not.
+    pub(super) fn length_average(mut self, length_average: bool) -> Kto {
+        self.length_average = length_average;
+        self
+    }
+
+    /// The loss, with what it needs of all that its spec says.
+    pub(super) fn built(self, spec: &Spec, estimator: Estimator) -> Built {
+        let (uniform, length_average) = (self.uniform, self.length_average);
+        let mut built = Built::new(spec, Kernel::row(self));
+        built.needs.retain(|need| match need {
+            Need::Reference => !uniform,
+            Need::ReferencePoint => estimator.source() != Source::None,
+            Need::TokenLogps => estimator.per_token(),
+            Need::Lengths => length_average,
+            _ => true,
+        });
+        built.reference_point = Some(estimator);
+        built
+    }
+
     /// r in nats: against the reference, or ln π itself; per token if asked.
     fn log_ratio(&self, row: &Sequence<1>) -> Dual<1> {
         let sum = if self.uniform {

@@ -52,12 +52,13 @@ pub(super) fn likelihood(spec: &Spec, params: &Params) -> Result<Built, Error> {
         per_token: average == "sequence",
     });
     let mut built = Built::new(spec, kernel);
-    match average {
-        "token" => built.denominator = Denominator::Tokens,
-        "sum" => built.needs.clear(),
-        _ => {}
+    if average == "token" {
+        built.denominator = Denominator::Tokens;
     }
-    Ok(built)
+    Ok(match average {
+        "sum" => built.without(Need::Lengths),
+        _ => built,
+    })
 }
 
 #[derive(Debug)]

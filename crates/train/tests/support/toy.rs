@@ -15,8 +15,8 @@ use std::sync::Arc;
 
 use halo_loss::{Label, Loss, Params};
 use halo_train::{
-    Answer, Dataset, ExampleRecord, Job, Machine, Record, Rng, RunPlan, StepMetrics, Unit, Which,
-    Work,
+    Answer, Ask, Dataset, ExampleRecord, Gradient, Job, Machine, Record, Rng, RunPlan, Score,
+    StepMetrics, TokenAnswer, Unit, Which, Work,
 };
 
 pub const VOCABULARY: usize = 7;
@@ -41,20 +41,44 @@ impl Bigram {
         row.iter().map(|logit| logit.exp() / total).collect()
     }
 
+    /// One number a sequence of the job.
     pub fn logps(&self, job: &Job) -> Vec<f64> {
+        job.pack.sum_logps(&self.scores(job))
+    }
+
+    /// One a scored token, or one a sequence, as asked.
+    pub fn answer(&self, job: &Job, ask: Ask) -> Answer {
+        let log_collision = |score: &Score| {
+            let p = self.probabilities(job.pack.tokens[score.row as usize]);
+            p.iter().map(|p| p * p).sum::<f64>().ln() as f32
+        };
+        match ask {
+            Ask::Sums | Ask::Scores => Answer::Logps(self.logps(job)),
+            Ask::Tokens { collisions } => Answer::Tokens(TokenAnswer {
+                logps: job.pack.by_sequence(&self.scores(job)),
+                log_collisions: match collisions {
+                    true => job.pack.by_sequence(
+                        &job.pack
+                            .scores
+                            .iter()
+                            .map(log_collision)
+                            .collect::<Vec<_>>(),
+                    ),
+                    false => Vec::new(),
+                },
+            }),
+        }
+    }
+
+    fn scores(&self, job: &Job) -> Vec<f32> {
         let of = |row: u32, target: u32| {
             self.probabilities(job.pack.tokens[row as usize])[target as usize].ln() as f32
         };
-        job.pack.sum_logps(
-            &job.pack
-                .scores
-                .iter()
-                .map(|score| of(score.row, score.target))
-                .collect::<Vec<_>>(),
-        )
+        let scores = job.pack.scores.iter();
+        scores.map(|score| of(score.row, score.target)).collect()
     }
 
-    pub fn backward(&self, job: &Job, dlogps: &[f64], gradient: &mut [f64]) {
+    pub fn backward(&self, job: &Job, dlogps: &Gradient, gradient: &mut [f64]) {
         for (score, dlogp) in job.pack.scores.iter().zip(job.pack.spread(dlogps)) {
             let previous = job.pack.tokens[score.row as usize];
             for (token, p) in self.probabilities(previous).into_iter().enumerate() {
@@ -78,6 +102,8 @@ pub struct Log {
     /// Every work of every rank, printed.
     pub works: Vec<String>,
     pub checkpoints: Vec<u64>,
+    /// Steps completed when the reference moved, and how far.
+    pub syncs: Vec<(u64, f64)>,
 }
 
 /// Plays the host for the ranks of one run, until done.
@@ -92,7 +118,7 @@ pub fn drive_until(
     reference: &Bigram,
     stop: u64,
 ) -> Log {
-    let mut log = Log::default();
+    let (mut log, mut reference) = (Log::default(), reference.clone());
     let mut gradients = vec![vec![0.0; policy.table.len()]; machines.len()];
     while machines[0].completed_steps() < stop {
         // Each rank runs alone up to the next thing that all do together.
@@ -104,7 +130,7 @@ pub fn drive_until(
                     machine,
                     rank,
                     policy,
-                    reference,
+                    &reference,
                     &mut gradients[rank],
                     &mut log,
                 )
@@ -141,6 +167,13 @@ pub fn drive_until(
                 let grad_norm = gradient.iter().map(|g| g * g).sum::<f64>().sqrt();
                 gradients.iter_mut().for_each(|gradient| gradient.fill(0.0));
                 Answer::Stepped { grad_norm }
+            }
+            Work::SyncReference { mix } => {
+                for (theirs, ours) in reference.table.iter_mut().zip(&policy.table) {
+                    *theirs = mix * ours + (1.0 - mix) * *theirs;
+                }
+                log.syncs.push((machines[0].completed_steps(), *mix));
+                Answer::Finished
             }
             Work::Checkpoint { step } => {
                 log.checkpoints.push(*step);
@@ -182,11 +215,13 @@ fn alone(
             Work::Forward {
                 job,
                 model: Which::Reference,
+                ask,
                 ..
-            } => Answer::Logps(reference.logps(job)),
+            } => reference.answer(job, *ask),
             Work::Forward {
                 job,
                 model: Which::Policy,
+                ask,
                 ..
             } => {
                 let apart = job
@@ -198,10 +233,24 @@ fn alone(
                     .entry((step, rank))
                     .or_default()
                     .extend(apart);
-                Answer::Logps(policy.logps(job))
+                policy.answer(job, *ask)
             }
             Work::Backward { job, dlogps } => {
-                for (sequence, &dlogp) in job.sequences.iter().zip(dlogps) {
+                // Of a loss over tokens the sum of a sequence's.
+                let counts = job.pack.scored_tokens();
+                let mut rest = match dlogps {
+                    Gradient::Tokens(slopes) => slopes.as_slice(),
+                    Gradient::Sequences(_) => &[],
+                };
+                for (index, sequence) in job.sequences.iter().enumerate() {
+                    let dlogp = match dlogps {
+                        Gradient::Sequences(slopes) => slopes[index],
+                        Gradient::Tokens(_) => {
+                            let (mine, others) = rest.split_at(counts[index] as usize);
+                            rest = others;
+                            mine.iter().sum()
+                        }
+                    };
                     assert!(sequence.grad || dlogp == 0.0);
                     if sequence.grad {
                         assert_eq!(log.dlogps.insert((step, sequence.prompt), dlogp), None);
@@ -254,7 +303,8 @@ pub fn singles(count: usize) -> Arc<Dataset> {
             prompt,
             completion,
             label,
-            group: 0,
+            score: Some(f64::from(index as u32 % 4) / 2.0),
+            ..Record::default()
         });
     }
     Arc::new(Dataset::new(records, (0..count).map(Unit::Single).collect()).unwrap())

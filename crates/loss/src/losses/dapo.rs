@@ -1,0 +1,81 @@
+//! Decoupled clip and dynamic sampling policy optimisation: Yu et al. 2025, arXiv 2503.14476, equation 8.
+//!
+//! `grpo` with a higher upper end of the clip, so that unlikely tokens may become likely, and the mean over all tokens of the
+//! optimiser step. The paper's dynamic sampling, and dropping answers that were cut off, are the data's work.
+
+use super::{Built, Denominator, Kernel, TokenFormula};
+use crate::advice::{Fit, Stance, Trait};
+use crate::dual::Dual;
+use crate::error::Error;
+use crate::example::Token;
+use crate::modifiers;
+use crate::params::Params;
+use crate::policy_gradient::{self, Surrogate};
+use crate::spec::{DataShape, Need, Spec};
+
+pub(super) static SPEC: Spec = Spec {
+    name: "dapo",
+    title: "Decoupled clip policy optimisation",
+    shape: DataShape::Grouped,
+    needs: &[Need::TokenLogps, Need::OldLogps, Need::Advantages, Need::Lengths, Need::Reference],
+    params: &[
+        policy_gradient::advantage("group_std"),
+        policy_gradient::clip_low(0.2),
+        policy_gradient::clip_high(0.28),
+        policy_gradient::KL_BETA,
+    ],
+    modifiers: modifiers::POLICY_GRADIENT,
+    formula: "L = sum over rows and tokens of P(rho) + kl_beta * (exp(d) - d - 1) / tokens of the step,  P(rho) = -min(rho * \
+                  A, clip(rho, 1 - clip_low, 1 + clip_high) * A),  rho = pi / pi_old,  d = ln pi_ref - ln pi",
+    paper: "Yu et al., DAPO: An Open-Source LLM Reinforcement Learning System at Scale, 2025, eq. 8",
+    arxiv: "2503.14476",
+    when_to_use: "As grpo with long answers: every token weighs the same, and the wider upper clip keeps answers varied. Drop \
+                  answers that were cut off.",
+    implementations: "TRL: loss_type=dapo, its default, normalised by the global batch's tokens as here; its epsilon_high is that of \
+                  epsilon unless set. HALOs has none.",
+    fits: &[
+        Fit {
+            data: Trait::Rewards,
+            stance: Stance::For,
+            strength: 2,
+            reason: "it compares the answers of a prompt by their rewards, every token alike; long answers dominate",
+        },
+        Fit {
+            data: Trait::Pairs,
+            stance: Stance::Against,
+            strength: 2,
+            reason: "it reads rewards of single answers: which was compared with which is lost",
+        },
+        Fit {
+            data: Trait::Demonstrations,
+            stance: Stance::Against,
+            strength: 3,
+            reason: "without rewards there is nothing to compare",
+        },
+    ],
+    ..Spec::EMPTY
+};
+
+pub(super) fn build(params: &Params) -> Result<Built, Error> {
+    let surrogate = Surrogate::new(params)?;
+    let reference = surrogate.reads_reference();
+    let kernel = Kernel::token(Dapo { surrogate });
+    let mut built = policy_gradient::built(&SPEC, kernel, params, reference)?;
+    built.denominator = Denominator::Tokens;
+    Ok(built)
+}
+
+#[derive(Debug)]
+struct Dapo {
+    surrogate: Surrogate,
+}
+
+impl TokenFormula for Dapo {
+    fn value(&self, token: &Token) -> Dual<1> {
+        self.surrogate.value(token)
+    }
+
+    fn clipped(&self, token: &Token) -> bool {
+        self.surrogate.clipped(token)
+    }
+}

@@ -1,0 +1,82 @@
+//! Group sequence policy optimisation: Zheng et al. 2025, arXiv 2507.18071, equations 5 and 7.
+//!
+//! One ratio for a whole answer, the geometric mean of its tokens': a loss of sums, so that every token of a row has the same
+//! gradient and no columns per token are asked. The clip is far narrower than `grpo`'s because the ratio is a mean. Mean over
+//! sequences.
+
+use super::{Built, Formula, Kernel};
+use crate::advice::{Fit, Stance, Trait};
+use crate::dual::Dual;
+use crate::error::Error;
+use crate::example::Sequence;
+use crate::modifiers;
+use crate::params::Params;
+use crate::policy_gradient::{self, Clip};
+use crate::spec::{DataShape, Need, Spec};
+
+pub(super) static SPEC: Spec = Spec {
+    name: "gspo",
+    title: "Group sequence policy optimisation",
+    shape: DataShape::Grouped,
+    needs: &[Need::OldLogps, Need::Advantages, Need::Lengths],
+    params: &[
+        policy_gradient::advantage("group_std"),
+        policy_gradient::clip_low(3e-4),
+        policy_gradient::clip_high(4e-4),
+    ],
+    modifiers: modifiers::POLICY_GRADIENT,
+    formula: "L = mean over rows of P(rho),  P(rho) = -min(rho * A, clip(rho, 1 - clip_low, 1 + clip_high) * A),  rho = \
+                  exp((ln pi(y|x) - ln pi_old(y|x)) / n)",
+    paper: "Zheng et al., Group Sequence Policy Optimization, 2025, eq. 5",
+    arxiv: "2507.18071",
+    when_to_use: "As grpo where ratios of single tokens are too noisy: long answers, mixtures of experts.",
+    implementations: "TRL: loss_type=grpo with importance_sampling_level=sequence; its epsilons have to be set to 3e-4 and 4e-4. HALOs \
+                  has none. Averages of micro-batch means there, the optimiser step's rows here.",
+    fits: &[
+        Fit {
+            data: Trait::Rewards,
+            stance: Stance::For,
+            strength: 2,
+            reason: "it compares the answers of a prompt by their rewards, with one steady ratio an answer; its clip has to fit the lengths",
+        },
+        Fit {
+            data: Trait::Pairs,
+            stance: Stance::Against,
+            strength: 2,
+            reason: "it reads rewards of single answers: which was compared with which is lost",
+        },
+        Fit {
+            data: Trait::Demonstrations,
+            stance: Stance::Against,
+            strength: 3,
+            reason: "without rewards there is nothing to compare",
+        },
+    ],
+    ..Spec::EMPTY
+};
+
+pub(super) fn build(params: &Params) -> Result<Built, Error> {
+    let clip = Clip::new(params)?;
+    policy_gradient::built(&SPEC, Kernel::row(Gspo { clip }), params, false)
+}
+
+#[derive(Debug)]
+struct Gspo {
+    clip: Clip,
+}
+
+impl Gspo {
+    fn ratio(&self, row: &Sequence<1>) -> Dual<1> {
+        ((row.logp - row.old_logp) / row.tokens).exp_capped()
+    }
+}
+
+impl Formula<1> for Gspo {
+    fn value(&self, [row]: &[Sequence<1>; 1]) -> Dual<1> {
+        self.clip.surrogate(self.ratio(row), row.advantage)
+    }
+
+    fn clipped(&self, [row]: &[Sequence<1>; 1]) -> bool {
+        self.clip.cuts(self.ratio(row).value, row.advantage)
+    }
+}
