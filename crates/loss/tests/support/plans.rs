@@ -220,7 +220,8 @@ impl Data {
 /// Pairs in turn, so that losses of every shape can read them; dyadic, so that sums are exact.
 pub(crate) fn data() -> Data {
     let log_ratios = [2.5, -1.25, -3.0, 4.75, 0.5, 0.25, -30.0, 12.0];
-    let old_ratios = [0.5, -0.75, 1.25, -1.5, 0.0625, -0.0625, 0.75, -0.5];
+    // with and against the scores, within and beyond every clip
+    let old_ratios = [0.5, -0.75, -1.25, 1.5, 0.0625, -0.0625, 0.75, -0.5];
     let scores = [1.0, 0.25, 0.75, -0.5, 1.5, 0.5, 0.875, 0.125];
     let groups = [0, 0, 0, 0, 1, 1, 2, 2];
     let row = |i: usize| Row {
