@@ -11,7 +11,7 @@ use serde_json::Value;
 
 /// The files hold correctly rounded numbers. Ours come through a handful of roundings, and e^-u multiplies the
 /// rounding of u by u, which is at most 1e3 where e^-u is not 0: a thousand times 2⁻⁵³.
-pub(crate) const RELATIVE: f64 = 1.2e-13;
+const RELATIVE: f64 = 1.2e-13;
 /// Below this, results are on their way to underflow and no digit is owed.
 const ABSOLUTE: f64 = 1e-300;
 /// The files' slopes are differences of steps of 1e-30: where a slope is 0, what is left of the third derivative stands there.

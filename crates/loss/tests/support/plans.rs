@@ -180,6 +180,22 @@ impl Data {
         }
     }
 
+    /// The rows in another order, with their tokens.
+    pub(crate) fn ordered(&self, rows: &[usize]) -> Data {
+        let mut data = self.part(0..0);
+        for &row in rows {
+            let one = self.part(row..row + 1);
+            data.rows.extend(one.rows);
+            data.columns.logps.extend(one.columns.logps);
+            data.columns.ref_logps.extend(one.columns.ref_logps);
+            data.columns.old_logps.extend(one.columns.old_logps);
+            data.columns
+                .log_collisions
+                .extend(one.columns.log_collisions);
+        }
+        data
+    }
+
     /// Adds to one token (counted within its row) and to the row's sum.
     pub(crate) fn add(&mut self, column: Column, row: usize, token: usize, step: f64) {
         let at = self.span(row).start + token;
