@@ -56,6 +56,29 @@ fn gradients_are_finite_differences() {
     }
 }
 
+/// Who says that a part is not differentiated is not held to differences: its gradient must then not be one.
+#[test]
+fn gradients_are_stopped_where_the_formula_says_so() {
+    every_configuration(|loss| {
+        if !stops_gradients(loss) {
+            return;
+        }
+        let (_, here) = prepared(loss, &plans::data(), &mismatched());
+        let result = here.evaluate(loss).unwrap();
+        let slopes = token_slopes(loss, &here, &result);
+        let differs = (0..here.rows.len()).any(|row| {
+            here.span(row).enumerate().any(|(token, at)| {
+                !is_slope(slopes[at], |h| {
+                    let mut moved = here.clone();
+                    moved.add(POLICY, row, token, h);
+                    moved.evaluate(loss).unwrap().loss
+                })
+            })
+        });
+        assert!(differs, "{loss}: its gradient is its value's derivative");
+    });
+}
+
 /// The unit alone: the sum over the others would cost digits. Coupled units are not alone.
 fn unit_of(loss: &Loss, data: &Data, row: usize) -> (Data, usize) {
     if loss.couples() {

@@ -24,9 +24,14 @@ use strategies::{any_loss_at_all, runner};
 #[test]
 fn everything_is_finite_at_margins_of_ten_thousand() {
     for spec in registry() {
-        let cases = (any_loss_at_all(spec), any::<[bool; 6]>(), -1e4..1e4_f64);
-        let tested = runner(64).run(&cases, |(loss, signs, z0)| {
-            let data = far(signs, z0);
+        let cases = (
+            any_loss_at_all(spec),
+            any::<[bool; 6]>(),
+            -1e4..1e4_f64,
+            [1..5_usize, 1..5],
+        );
+        let tested = runner(96).run(&cases, |(loss, signs, z0, lengths)| {
+            let data = far(signs, z0, lengths);
             let result = data
                 .evaluate(&loss)
                 .unwrap_or_else(|e| panic!("{loss}: {e}"));
@@ -42,24 +47,27 @@ fn everything_is_finite_at_margins_of_ten_thousand() {
     }
 }
 
-/// A pair of rows of three tokens, each far from the reference and from the policy that sampled it.
-fn far(signs: [bool; 6], z0: f64) -> Data {
+/// A pair of rows of a few tokens, or of one, each far from the reference and from the policy that sampled it.
+fn far(signs: [bool; 6], z0: f64, lengths: [usize; 2]) -> Data {
     let (mut rows, mut columns) = (Vec::new(), TokenColumns::default());
     for i in 0..2 {
         let logp = if signs[i] { -2e4 } else { -1e4 - 1.0 };
         let away = |sign: bool| if sign { 1e4 } else { -1e4 };
         let (ref_logp, old_logp) = (logp + away(signs[i + 2]), logp + away(signs[i + 4]));
-        // half of it in the first token: sums are exact
-        let split = |sum: f64| [sum / 2.0, sum / 4.0, sum / 4.0];
+        // halves, the last twice: sums are exact
+        let n = lengths[i];
+        let half = |t: usize| 0.5_f64.powi((t + 1).min(n - 1) as i32);
+        let split = |sum: f64| (0..n).map(move |t| sum * half(t));
         columns.logps.extend(split(logp));
         columns.ref_logps.extend(split(ref_logp));
         columns.old_logps.extend(split(old_logp));
-        columns.log_collisions.extend([-12.0, -6.0, -0.125]);
+        let collisions = [-12.0, -6.0, -0.125, -1e4];
+        columns.log_collisions.extend(&collisions[..n]);
         rows.push(Row {
             logp,
             ref_logp,
             old_logp,
-            tokens: 3,
+            tokens: n as u32,
             label: label(i),
             score: 1.0 - i as f64,
             advantage: if signs[4] == signs[0] { 2.0 } else { -2.0 },

@@ -131,6 +131,8 @@ fn smoothing_is_the_mean_of_the_loss_and_its_opposite() {
 fn divergences_agree_to_first_order_where_policy_and_reference_do() {
     let equal = data().with(|_, row| row.logp = row.ref_logp);
     for plain in with_modifier("f_divergence") {
+        // a likelihood is of no ratio
+        let plain = plain.with("nll_weight", 0.0).unwrap_or(plain);
         let base = equal.evaluate(&plain).unwrap();
         for (word, slope) in [
             ("reverse_kl", 1.0),
@@ -186,6 +188,9 @@ fn an_average_over_lengths_is_the_loss_of_rows_of_one_token() {
     for plain in with_modifier("length_average") {
         let average = plain.with("length_average", true).unwrap();
         assert!(average.needs(Need::Lengths), "{average}");
+        if reads_more_than_roles(&plain) {
+            continue; // a likelihood has its own lengths
+        }
         let (_, here) = prepared(&average, &data(), &mismatched());
         let divided = here.with(|_, row| {
             let n = f64::from(row.tokens);
@@ -225,6 +230,54 @@ fn a_likelihood_beside_is_added_to_the_wanted_rows() {
             }
         }
         assert_eq!(ours.rewards, alone.rewards, "{beside}");
+    }
+}
+
+/// Modifiers of the log-ratio leave the likelihood alone, whether it is the loss's own or beside it.
+#[test]
+fn a_likelihood_is_the_answers_whatever_becomes_of_its_ratio() {
+    let shapes: [&[(&str, halo_loss::ParamValue)]; 5] = [
+        &[],
+        &[("f_divergence", "forward_kl".into())],
+        &[("f_divergence", "js".into())],
+        &[("f_divergence", "alpha".into())],
+        &[("length_average", true.into())],
+    ];
+    for spec in registry() {
+        let plain = loss(spec.name, &[]);
+        if plain.param("nll_weight").is_none() || plain.couples() {
+            continue;
+        }
+        let (_, here) = prepared(&plain, &data(), &mismatched());
+        // what a weight of 1 adds to each unit and to each row's slope, and the numbers that it is the difference of
+        let added = |shape: &[(&str, halo_loss::ParamValue)]| -> Option<Vec<(f64, f64)>> {
+            let base = shape.iter().try_fold(plain.clone(), |loss, (key, value)| {
+                loss.with(key, value.clone()).ok()
+            })?;
+            let numbers = |weight: f64| {
+                let result = here
+                    .evaluate(&base.with("nll_weight", weight).unwrap())
+                    .unwrap();
+                [result.values, result.dlogps].concat()
+            };
+            let both = numbers(1.0).into_iter().zip(numbers(0.0));
+            Some(
+                both.map(|(with, without)| (with - without, without.abs()))
+                    .collect(),
+            )
+        };
+        let expected = added(shapes[0]).unwrap();
+        assert!(expected.iter().any(|(x, _)| *x != 0.0), "{}", spec.name);
+        for shape in shapes {
+            let Some(ours) = added(shape) else { continue };
+            for ((ours, scale), (expected, small)) in ours.iter().zip(&expected) {
+                assert!(
+                    near(*ours, *expected, scale + small),
+                    "{} {shape:?}: {ours}, {expected}",
+                    spec.name
+                );
+            }
+        }
     }
 }
 

@@ -41,8 +41,20 @@ impl<'a> Case<'a> {
         }
     }
 
+    fn only_known(&self, wrong: &mut Vec<String>) {
+        let rows = self.case["rows"].as_array().unwrap();
+        let objects = rows.iter().map(|row| (row, ROW_KEYS));
+        for (object, known) in objects.chain([(self.case, KEYS)]) {
+            let unknown = |key: &&String| !known.contains(&key.as_str());
+            if let Some(key) = object.as_object().unwrap().keys().find(unknown) {
+                wrong.push(format!("{}: {key:?} is not read", self.name));
+            }
+        }
+    }
+
     fn compare(&self, wrong: &mut Vec<String>) -> Result<f64, halo_loss::Error> {
         let (case, name) = (self.case, &self.name);
+        self.only_known(wrong);
         let loss = Loss::new(self.loss, &params(&case["params"]))?;
         let rows = rows(&case["rows"], number(&case["reference_point"]));
         let columns = columns(&case["tokens"]);
@@ -54,8 +66,10 @@ impl<'a> Case<'a> {
         let normalizer = Normalizer {
             units: counts("units"),
             tokens: counts("tokens"),
-            // in a weighted sum the files count the chosen rows' tokens
-            desirable_tokens: counts("tokens"),
+            // in a weighted sum the files count the chosen rows' tokens, unless they say both
+            desirable_tokens: case["normalizer"]["desirable_tokens"]
+                .as_f64()
+                .unwrap_or_else(|| counts("tokens")),
         };
         let result = evaluate(&loss, batch, &normalizer)?;
         // terms that cancel owe the digits of the terms
@@ -105,13 +119,49 @@ impl<'a> Case<'a> {
             let known = published["dlogps"]
                 .as_array()
                 .map_or(&[][..], Vec::as_slice);
-            for (known, ours) in known.iter().zip(&result.dlogps) {
+            if !known.is_empty() && known.len() != slopes.len() {
+                let (known, ours) = (known.len(), slopes.len());
+                wrong.push(format!("{name}: {known} published slopes, {ours} of ours"));
+            }
+            for (known, ours) in known.iter().zip(&slopes) {
                 published_digits(wrong, name, known, *ours);
             }
         }
         Ok(worst)
     }
 }
+
+/// What a case may hold; what is not read here would be a promise that nobody keeps.
+const KEYS: &[&str] = &[
+    "name",
+    "of",
+    "params",
+    "rows",
+    "tokens",
+    "reference_point",
+    "normalizer",
+    "loss",
+    "values",
+    "dlogps",
+    "token_dlogps",
+    "rewards",
+    "zones",
+    "scale",
+    "published",
+];
+const ROW_KEYS: &[&str] = &[
+    "logp",
+    "ref_logp",
+    "old_logp",
+    "tokens",
+    "label",
+    "group",
+    "score",
+    "advantage",
+    "weight",
+    "beta_scale",
+    "z0",
+];
 
 /// The numbers, those below `rest` as 0.
 fn without(rest: f64, numbers: &[f64]) -> Vec<f64> {

@@ -22,7 +22,7 @@ pub(crate) fn every_configuration(check: impl Fn(&Loss)) {
 
 /// All combinations of a loss's own words and flags, numbers at their defaults (where there are too many, those of the parameter
 /// with the most words beside each other one, and those of the others); then each word, flag and number of a modifier alone on the default
-/// configuration. Without the contradictory ones.
+/// configuration, and each modifier beside the next one. Without the contradictory ones.
 pub(crate) fn configurations(spec: &'static Spec) -> Vec<Loss> {
     let mut worded: Vec<&ParamSpec> = spec
         .params
@@ -45,6 +45,16 @@ pub(crate) fn configurations(spec: &'static Spec) -> Vec<Loss> {
             params.set(main.name, value);
             combinations.push(params);
         }
+    }
+    for (one, other) in spec.modifiers.iter().zip(spec.modifiers.iter().skip(1)) {
+        let mut params = Params::new();
+        for main in [&one.params[0], &other.params[0]] {
+            // the last word is never the one that switches it off
+            if let Some(value) = strength(main).or_else(|| words(main).pop()) {
+                params.set(main.name, value);
+            }
+        }
+        combinations.push(params);
     }
     let mut losses: Vec<Loss> = Vec::new();
     for params in combinations {
