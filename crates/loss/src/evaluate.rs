@@ -81,15 +81,21 @@ pub fn evaluate<'a>(
     let batch = batch.into();
     check(loss, &batch)?;
     let parts = loss.parts();
-    if let [part] = parts {
-        return term(loss, part, &batch, norm);
+    if let ([part], false) = (parts, loss.is_sum()) {
+        return Ok(term(loss, part, &batch, norm)?.0);
     }
-    let mut sum: Option<Evaluation> = None;
+    let (mut sum, mut zones) = (None::<Evaluation>, Vec::new());
     for part in parts {
-        let mut one = term(loss, part, &batch, norm)?;
+        let (mut one, divisor) = term(loss, part, &batch, norm)?;
         one.scale(part.weight);
+        let rows_per_value = part.built.kernel.rows_per_unit();
+        let values = loss.rows_per_unit() / rows_per_value;
+        one.values = per_unit(&one.values, values, norm.units, divisor);
         if loss.per_token() && one.token_dlogps.is_empty() {
             one.token_dlogps = spread(batch.rows, &one.dlogps);
+        }
+        if core::ptr::eq(part, loss.judge()) {
+            zones = core::mem::take(&mut one.zones);
         }
         sum = Some(match sum {
             None => one,
@@ -97,16 +103,22 @@ pub fn evaluate<'a>(
         });
     }
     let mut sum = sum.unwrap_or_default();
+    sum.zones = zones;
     if loss.per_token() {
         sum.dlogps.clear();
     }
     Ok(sum)
 }
 
-/// One loss on the rows that it reads of a batch.
-fn term(loss: &Loss, part: &Part, batch: &Batch, norm: &Normalizer) -> Result<Evaluation, Error> {
-    let alone = loss.parts().len() == 1;
-    let imitates = !alone && part.spec.shape == DataShape::Any;
+/// One loss on the rows that it reads of a batch, and what its sum was divided by.
+fn term(
+    loss: &Loss,
+    part: &Part,
+    batch: &Batch,
+    norm: &Normalizer,
+) -> Result<(Evaluation, f64), Error> {
+    // beside losses that judge; a sum of likelihoods reads all rows
+    let imitates = part.spec.shape == DataShape::Any && loss.data_shape() != DataShape::Any;
     let (name, divisor) = match part.built.denominator {
         Denominator::Units => ("units", norm.units),
         Denominator::Tokens if imitates => ("desirable_tokens", norm.desirable_tokens),
@@ -142,7 +154,7 @@ fn term(loss: &Loss, part: &Part, batch: &Batch, norm: &Normalizer) -> Result<Ev
         result.dlogps.clear();
         multiply(&mut result.token_dlogps, &prepared.slopes);
     }
-    Ok(result)
+    Ok((result, divisor))
 }
 
 /// Units of rows: values and slopes before normalisation.
@@ -232,6 +244,17 @@ fn over_tokens(
     Ok(result)
 }
 
+/// The values of a term as values of the sum's units, scaled so that their sum over the units is the term's loss: a likelihood
+/// beside pairs has a value per row, and may be divided by tokens.
+fn per_unit(values: &[f64], of_a_unit: usize, units: f64, divisor: f64) -> Vec<f64> {
+    let share = match divisor > 0.0 {
+        true => units / divisor,
+        false => 0.0,
+    };
+    let scaled = |values: &[f64]| share * values.iter().sum::<f64>();
+    values.chunks(of_a_unit.max(1)).map(scaled).collect()
+}
+
 fn finite(row: usize, value: f64, slopes: &[f64]) -> Result<(), Error> {
     match value.is_finite() && slopes.iter().all(|slope| slope.is_finite()) {
         true => Ok(()),
@@ -263,24 +286,18 @@ impl Evaluation {
         slopes.chain(&mut self.values).for_each(|x| *x *= weight);
     }
 
-    /// The sum of two terms on the same rows; rewards and zones are those of the first term that has any.
+    /// The sum of two terms on the same rows; rewards are those of the first term that has any.
     fn plus(mut self, other: &Evaluation) -> Evaluation {
         let add = |a: &mut [f64], b: &[f64]| a.iter_mut().zip(b).for_each(|(a, b)| *a += b);
         self.loss += other.loss;
         add(&mut self.dlogps, &other.dlogps);
         add(&mut self.token_dlogps, &other.token_dlogps);
-        // a likelihood beside pairs has a value per row
-        let per_unit = (other.values.len() / self.values.len().max(1)).max(1);
-        for (value, part) in self.values.iter_mut().zip(other.values.chunks(per_unit)) {
-            *value += part.iter().sum::<f64>();
-        }
+        add(&mut self.values, &other.values);
         if self.rewards.iter().all(|reward| *reward == 0.0) {
             self.rewards.clone_from(&other.rewards);
         }
-        if self.zones.iter().all(|zone| *zone == Zone::Active) {
-            self.zones.clone_from(&other.zones);
-        }
         self.clipped += other.clipped;
+        self.per_token |= other.per_token;
         self.inside = self.inside.or(other.inside);
         self
     }

@@ -166,6 +166,8 @@ impl<'a, const N: usize> From<&'a [Row; N]> for Batch<'a> {
 pub(crate) struct Sequence<const N: usize> {
     pub(crate) logp: Dual<N>,
     pub(crate) ref_logp: f64,
+    /// What a modifier makes of the log-ratio; the likelihood stays the answer's own.
+    pub(crate) shaped: Option<Dual<N>>,
     pub(crate) old_logp: f64,
     pub(crate) tokens: f64,
     pub(crate) label: Label,
@@ -181,6 +183,7 @@ impl<const N: usize> Sequence<N> {
         Sequence {
             logp: Dual::variable(row.logp, index),
             ref_logp: row.ref_logp,
+            shaped: None,
             old_logp: row.old_logp,
             tokens: f64::from(row.tokens),
             label: row.label,
@@ -191,9 +194,9 @@ impl<const N: usize> Sequence<N> {
         }
     }
 
-    /// r = ln π − ln π_ref, nats.
+    /// r = ln π − ln π_ref, nats, or what a modifier makes of it.
     pub(crate) fn log_ratio(&self) -> Dual<N> {
-        self.logp - self.ref_logp
+        self.shaped.unwrap_or(self.logp - self.ref_logp)
     }
 
     /// a = ln π / n, nats per token.

@@ -143,7 +143,7 @@ impl Loss {
                 .iter()
                 .find(|part| part.spec.param(param).is_ok())
         };
-        match self.parts.len() > 1 {
+        match self.is_sum() {
             true => holder().map_or(param.into(), |part| format!("{}.{param}", part.spec.name)),
             false => param.into(),
         }
@@ -187,6 +187,17 @@ impl Loss {
 
     pub(crate) fn parts(&self) -> &[Part] {
         &self.parts
+    }
+
+    /// Whether its parameters carry the names of its terms.
+    pub(crate) fn is_sum(&self) -> bool {
+        *self.name != *self.parts[0].spec.name
+    }
+
+    /// The term that says where rows stand: the first that judges them, not a likelihood beside it.
+    pub(crate) fn judge(&self) -> &Part {
+        let judges = |part: &&Part| part.spec.shape == self.data_shape();
+        self.parts.iter().find(judges).unwrap_or(&self.parts[0])
     }
 }
 

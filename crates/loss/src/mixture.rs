@@ -69,7 +69,8 @@ pub(crate) fn build(terms: &[(f64, &str)], params: &Params) -> Result<Loss, Erro
             ));
         }
         name += if index == 0 { "" } else { " + " };
-        name += &match *weight == 1.0 {
+        // a sum of one stays a sum: its parameters carry the loss's name
+        name += &match *weight == 1.0 && terms.len() > 1 {
             true => loss.to_string(),
             false => format!("{}*{loss}", ParamValue::Number(*weight)),
         };

@@ -96,7 +96,8 @@ impl Bounds {
     }
 }
 
-/// Where the loss's slope falls below `tolerance` times its maximum; of a weighted sum, its first term's.
+/// Where the loss's slope falls below `tolerance` times its maximum; of a weighted sum, its first
+/// term's that judges the rows.
 ///
 /// # Errors
 /// A tolerance outside 0 to 1, both excluded.
@@ -105,7 +106,7 @@ pub fn bounds(loss: &Loss, tolerance: f64) -> Result<Bounds, Error> {
         let message = alloc::format!("tolerance = {tolerance} is not between 0 and 1");
         return Err(Error::parameter("tolerance", message));
     }
-    Ok(loss.parts()[0].built.kernel.bounds(tolerance))
+    Ok(loss.judge().built.kernel.bounds(tolerance))
 }
 
 /// How far each row is on the right side, on the axis of the bounds, and the zone that puts it in; the two rows of a pair share
@@ -120,7 +121,7 @@ pub fn places<'a>(
 ) -> Result<Vec<(f64, Zone)>, Error> {
     let (batch, bounds) = (batch.into(), bounds(loss, tolerance)?);
     check(loss, &batch)?;
-    let built = &loss.parts()[0].built;
+    let built = &loss.judge().built;
     let rows = built.tokens.prepare(&batch, false).rows;
     let mut places = alloc::vec![(0.0, Zone::Active); rows.len()];
     let mut put = |indices: &[usize], progress: f64| {

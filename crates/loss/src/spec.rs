@@ -353,7 +353,10 @@ impl Spec {
     pub(crate) fn preset(&self, name: &str) -> Result<&'static Preset, Error> {
         self.presets.iter().find(|p| p.name == name).ok_or_else(|| {
             let known: Vec<&str> = self.presets.iter().map(|p| p.name).collect();
-            let message = format!("{COMPAT} = {name:?} is not {}", one_of(&known));
+            let message = match known.is_empty() {
+                true => format!("{COMPAT} = {name:?}, but there are no presets of it"),
+                false => format!("{COMPAT} = {name:?} is not {}", one_of(&known)),
+            };
             Error::parameter(COMPAT, message)
         })
     }

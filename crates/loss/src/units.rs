@@ -21,7 +21,12 @@ pub(crate) fn units<const N: usize>(
         if let (Some(partners), Some(last)) = (&partners, indices.last_mut()) {
             *last = partners[unit];
         }
-        let mut sequences = core::array::from_fn(|i| Sequence::new(&rows[indices[i]], i));
+        // a pair's beta is the chosen row's, whichever role its rows are given
+        let beta_scale = rows[indices[0]].beta_scale;
+        let mut sequences = core::array::from_fn(|i| Sequence {
+            beta_scale,
+            ..Sequence::new(&rows[indices[i]], i)
+        });
         if let Some(margins) = &margins {
             for (i, sequence) in sequences.iter_mut().enumerate() {
                 sequence.ref_logp = if i == 0 { margins[unit] } else { 0.0 };

@@ -3,7 +3,8 @@
 
 use halo_loss::reference_point::NAMES;
 use halo_loss::{
-    Error, Estimator, Label, Loss, Normalizer, Params, Point, Row, evaluate, registry, saturation,
+    Batch, Error, Estimator, Label, Loss, Normalizer, Params, Row, Tokens, evaluate, registry,
+    saturation,
 };
 
 fn refused(name: &str, assignments: &[&str]) -> Error {
@@ -32,12 +33,38 @@ fn an_unknown_loss_lists_the_known_ones() {
 
 #[test]
 fn an_unknown_parameter_lists_the_known_ones() {
-    let error = refused("dpo", &["label_smoothing=0.1"]);
+    let error = refused("sft", &["beta=0.1"]);
     assert!(error.is_parameter());
-    assert_eq!(error.argument(), Some("label_smoothing"));
+    assert_eq!(error.argument(), Some("beta"));
     assert_eq!(
         error.to_string(),
-        "dpo: unknown parameter \"label_smoothing\"; known: beta"
+        "sft: unknown parameter \"beta\"; known: average"
+    );
+    // those of the modifiers too
+    let known = registry()
+        .iter()
+        .find(|spec| spec.name == "dpo")
+        .unwrap()
+        .all_params();
+    let known: Vec<&str> = known.map(|param| param.name).collect();
+    assert_eq!(
+        refused("dpo", &["desirable_weight=2"]).to_string(),
+        format!(
+            "dpo: unknown parameter \"desirable_weight\"; known: {}",
+            known.join(", ")
+        )
+    );
+}
+
+#[test]
+fn an_unknown_preset_lists_the_known_ones() {
+    assert_eq!(
+        refused("kto", &["compat=openai"]).to_string(),
+        "kto: compat = \"openai\" is not trl, halos or nemo"
+    );
+    assert_eq!(
+        refused("sft", &["compat=1"]).to_string(),
+        "sft: compat = \"1\", but there are no presets of it"
     );
 }
 
@@ -45,17 +72,17 @@ fn an_unknown_parameter_lists_the_known_ones() {
 fn a_number_out_of_range_says_the_range() {
     assert_eq!(
         refused("kto", &["beta=-1"]).to_string(),
-        "kto: beta = -1 is outside 1e-6..=10000"
+        "kto: beta = -1 is outside 1e-6..=100000"
     );
     assert_eq!(
         refused("kto", &["value_alpha=1.5"]).to_string(),
         "kto: value_alpha = 1.5 is outside 0.001..=1"
     );
-    for bad in ["nan", "inf", "-inf", "0", "1e5"] {
+    for bad in ["nan", "inf", "-inf", "0", "1e6"] {
         assert!(
             refused("dpo", &[&format!("beta={bad}")])
                 .to_string()
-                .contains("is outside 1e-6..=10000"),
+                .contains("is outside 1e-6..=100000"),
             "{bad}"
         );
     }
@@ -73,7 +100,7 @@ fn a_word_that_is_none_of_the_choices_lists_them() {
 fn a_value_of_another_type_says_what_is_expected() {
     assert_eq!(
         refused("kto", &["beta=high"]).to_string(),
-        "kto: beta = high is a text, not 1e-6..=10000"
+        "kto: beta = high is a text, not 1e-6..=100000"
     );
     assert_eq!(
         refused("kto", &["length_average=1"]).to_string(),
@@ -129,19 +156,20 @@ fn row(label: Label) -> Row {
         ref_logp: -4.0,
         tokens: 2,
         label,
+        ..Row::default()
     }
 }
 
 fn on(loss: &Loss, rows: &[Row]) -> Result<halo_loss::Evaluation, Error> {
-    evaluate(
-        loss,
-        rows,
-        &Point::default(),
-        &Normalizer {
-            units: 1.0,
-            tokens: 2.0,
-        },
-    )
+    evaluate(loss, rows, &counts(1.0, 2.0))
+}
+
+fn counts(units: f64, tokens: f64) -> Normalizer {
+    Normalizer {
+        units,
+        tokens,
+        desirable_tokens: tokens,
+    }
 }
 
 #[test]
@@ -165,14 +193,117 @@ fn numbers_that_are_not_finite_are_named_with_their_row() {
         )
         .unwrap_err();
         assert_eq!((error.row(), error.argument()), (Some(0), Some("ref_logp")));
-        let point = Point {
-            raw: bad,
-            value: bad,
-            clamped: false,
+        for (name, row) in [
+            ("z0", Row { z0: bad, ..good }),
+            (
+                "weight",
+                Row {
+                    weight: bad,
+                    ..good
+                },
+            ),
+            (
+                "beta_scale",
+                Row {
+                    beta_scale: bad,
+                    ..good
+                },
+            ),
+        ] {
+            let error = on(&loss, &[good, row]).unwrap_err();
+            assert_eq!((error.row(), error.argument()), (Some(1), Some(name)));
+            assert_eq!(
+                error.to_string(),
+                format!("row 1: {name} = {bad} is not finite")
+            );
+        }
+        let unread = Row {
+            old_logp: bad,
+            advantage: bad,
+            score: bad,
+            ..good
         };
-        let error = evaluate(&loss, &[good], &point, &Normalizer::of(&loss, &[good])).unwrap_err();
-        assert_eq!(error.argument(), Some("reference_point"));
+        assert!(
+            on(&loss, &[unread]).is_ok(),
+            "what is not needed is not looked at"
+        );
     }
+}
+
+#[test]
+fn weights_are_not_negative_and_a_beta_is_positive() {
+    let loss = Loss::new("kto", &Params::new()).unwrap();
+    let good = row(Label::Desirable);
+    let error = on(
+        &loss,
+        &[Row {
+            weight: -0.5,
+            ..good
+        }],
+    )
+    .unwrap_err();
+    assert_eq!(error.to_string(), "row 0: weight = -0.5 is negative");
+    for bad in [0.0, -1.0] {
+        let row = Row {
+            beta_scale: bad,
+            ..good
+        };
+        let error = on(&loss, &[row]).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            format!("row 0: beta_scale = {bad} is not positive")
+        );
+    }
+}
+
+#[test]
+fn columns_of_tokens_must_be_there_whole_and_finite() {
+    let loss = Loss::new("dpo", &Params::new()).unwrap();
+    let loss = loss.with("humanline", true).unwrap();
+    let rows = [row(Label::Desirable), row(Label::Undesirable)];
+    let on = |tokens| {
+        let batch = Batch {
+            rows: &rows,
+            tokens,
+        };
+        evaluate(&loss, batch, &counts(1.0, 4.0)).unwrap_err()
+    };
+    let four = [-1.0; 4];
+    let none = Tokens::default();
+    assert_eq!(
+        on(none).to_string(),
+        "dpo reads every token: tokens.logps has 0 numbers, the rows have 4 tokens"
+    );
+    assert_eq!(
+        on(Tokens {
+            logps: &four,
+            ref_logps: &four[..3],
+            ..none
+        })
+        .to_string(),
+        "dpo reads every token: tokens.ref_logps has 3 numbers, the rows have 4 tokens"
+    );
+    let error = on(Tokens {
+        logps: &four,
+        ref_logps: &[-1.0, -1.0, f64::NAN, -1.0],
+        ..none
+    });
+    assert_eq!(
+        error.to_string(),
+        "row 1: tokens.ref_logps[2] = NaN is not finite"
+    );
+    assert_eq!((error.row(), error.argument()), (Some(1), Some("tokens")));
+    // the estimator reads them too
+    assert_eq!(
+        Loss::new("kto", &Params::new())
+            .unwrap()
+            .with("humanline", true)
+            .unwrap()
+            .observe(&rows)
+            .unwrap_err()
+            .argument(),
+        Some("tokens")
+    );
 }
 
 #[test]
@@ -180,29 +311,11 @@ fn a_normaliser_that_is_no_count_is_refused() {
     let loss = Loss::new("kto", &Params::new()).unwrap();
     let rows = [row(Label::Desirable)];
     for bad in [0.0, -1.0, f64::NAN, f64::INFINITY] {
-        let error = evaluate(
-            &loss,
-            &rows,
-            &Point::default(),
-            &Normalizer {
-                units: bad,
-                tokens: 1.0,
-            },
-        )
-        .unwrap_err();
+        let error = evaluate(&loss, &rows, &counts(bad, 1.0)).unwrap_err();
         assert_eq!(error.argument(), Some("units"));
     }
     let tokens = Loss::new("sft", &Params::new()).unwrap();
-    let error = evaluate(
-        &tokens,
-        &rows,
-        &Point::default(),
-        &Normalizer {
-            units: 1.0,
-            tokens: 0.0,
-        },
-    )
-    .unwrap_err();
+    let error = evaluate(&tokens, &rows, &counts(1.0, 0.0)).unwrap_err();
     assert_eq!(
         error.to_string(),
         "normaliser: tokens = 0 is not a positive count"

@@ -1,10 +1,14 @@
 //! The registry is the one source: its entries are complete, and no other file names a loss.
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail the test")]
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use halo_loss::{DataShape, Loss, Need, ParamKind, ParamValue, Params, find, registry};
+use halo_loss::advice::Stance;
+use halo_loss::{
+    DataShape, Loss, Need, ParamKind, ParamValue, Params, Spec, find, modifiers, registry,
+};
 
 #[test]
 fn names_are_unique_words_and_findable() {
@@ -53,7 +57,7 @@ fn entries_are_complete() {
             spec.name,
             spec.arxiv
         );
-        for param in spec.params {
+        for param in spec.all_params() {
             assert!(!param.meaning.is_empty(), "{}: {}", spec.name, param.name);
         }
     }
@@ -63,8 +67,9 @@ fn entries_are_complete() {
 fn defaults_are_allowed_and_are_what_a_loss_reports() {
     for spec in registry() {
         let loss = Loss::new(spec.name, &Params::new()).unwrap();
-        assert_eq!(loss.params().len(), spec.params.len());
-        for param in spec.params {
+        assert_eq!(loss.params().len(), spec.all_params().count());
+        assert_eq!(loss.name(), spec.name);
+        for param in spec.all_params() {
             assert_eq!(loss.params().get(param.name), Some(&param.default()));
             let again = loss.with(param.name, param.default()).unwrap();
             assert_eq!(again, loss);
@@ -95,25 +100,33 @@ fn parameters_survive_the_command_line() {
 
 #[test]
 fn needs_of_a_loss_are_among_those_of_its_entry() {
-    use Need::*;
-    let all = [
-        Reference,
-        ReferencePoint,
-        Lengths,
-        TokenLogps,
-        Advantages,
-        OldLogps,
-        VocabStats,
-        Scores,
-    ];
     for spec in registry() {
         let loss = Loss::new(spec.name, &Params::new()).unwrap();
-        for need in all {
-            assert!(
-                !loss.needs(need) || spec.needs.contains(&need),
-                "{}: {need:?}",
-                spec.name
-            );
+        for need in Need::ALL {
+            let said = spec.needs.contains(&need);
+            assert!(!loss.needs(need) || said, "{}: {need:?}", spec.name);
+            let twice = spec.needs.iter().filter(|other| **other == need).count() > 1;
+            assert!(!twice, "{}: {need:?} stands twice", spec.name);
+        }
+        for modifier in spec.modifiers {
+            let main = &modifier.params[0];
+            let on = match main.kind {
+                ParamKind::Number { range, .. } => vec![ParamValue::Number(range.low + 0.25)],
+                ParamKind::Flag { default } => vec![ParamValue::Flag(!default)],
+                ParamKind::Choice { choices, .. } => {
+                    let text = |word: &&str| ParamValue::Text(word.to_string());
+                    choices.iter().map(text).collect()
+                }
+            };
+            for value in on {
+                let modified = loss.with(main.name, value).unwrap();
+                for need in Need::ALL {
+                    let known = spec.needs.contains(&need) || modifier.needs.contains(&need);
+                    // a weight of the mean log-probability is one of lengths
+                    let known = known || need == Need::Lengths;
+                    assert!(!modified.needs(need) || known, "{modified}: {need:?}");
+                }
+            }
         }
         assert_eq!(loss.data_shape(), spec.shape);
         assert_eq!(
@@ -145,6 +158,95 @@ fn a_loss_stands_in_the_file_of_its_name() {
     files.sort();
     names.sort_unstable();
     assert_eq!(files, names);
+}
+
+#[test]
+fn modifiers_are_complete_and_named_as_their_first_parameter() {
+    for modifier in modifiers::registry() {
+        assert_eq!(modifier.name, modifier.params[0].name);
+        assert!(
+            !modifier.meaning.is_empty() && !modifier.meaning.contains('\n'),
+            "{}",
+            modifier.name
+        );
+        for param in modifier.params {
+            assert!(!param.meaning.is_empty(), "{}", param.name);
+        }
+    }
+    for spec in registry() {
+        for modifier in spec.modifiers {
+            let known = modifiers::registry().contains(modifier);
+            assert!(
+                known,
+                "{}: {} is no modifier of the registry",
+                spec.name, modifier.name
+            );
+        }
+    }
+    let mut shared: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for spec in registry() {
+        for modifier in spec.modifiers {
+            shared.entry(modifier.name).or_default().push(spec.name);
+        }
+    }
+    assert_eq!(
+        shared.len(),
+        modifiers::registry().len(),
+        "a modifier of no loss: {shared:?}"
+    );
+}
+
+#[test]
+fn reasons_for_and_against_are_sentences_with_a_strength() {
+    let silent: Vec<&str> = registry()
+        .iter()
+        .filter(|spec| spec.fits.is_empty())
+        .map(|spec| spec.name)
+        .collect();
+    assert!(silent.is_empty(), "for what data are {silent:?}?");
+    for spec in registry() {
+        assert!(
+            of_another_model(spec) || spec.fits.iter().any(|fit| fit.stance == Stance::For),
+            "{}: nothing speaks for it",
+            spec.name
+        );
+        for (index, fit) in spec.fits.iter().enumerate() {
+            assert!((1..=3).contains(&fit.strength), "{}: {fit:?}", spec.name);
+            assert!(
+                !fit.reason.is_empty() && !fit.reason.ends_with('.'),
+                "{}: {fit:?}",
+                spec.name
+            );
+            let before = &spec.fits[..index];
+            let again = before.iter().any(|other| other.data == fit.data);
+            assert!(!again, "{}: {:?} is judged twice", spec.name, fit.data);
+        }
+    }
+}
+
+/// Not chosen among the losses of policies: its data asks for it.
+fn of_another_model(spec: &Spec) -> bool {
+    spec.needs.contains(&Need::Scores) || spec.needs.contains(&Need::Errors)
+}
+
+#[test]
+fn presets_have_names_and_values_that_are_allowed() {
+    for spec in registry() {
+        for (index, preset) in spec.presets.iter().enumerate() {
+            let before = &spec.presets[..index];
+            assert!(
+                before.iter().all(|other| other.name != preset.name),
+                "{}",
+                spec.name
+            );
+            assert!(!preset.values.is_empty(), "{}: {}", spec.name, preset.name);
+            for (key, value) in preset.values {
+                let mut params = Params::new();
+                params.set(key, *value);
+                Loss::new(spec.name, &params).unwrap();
+            }
+        }
+    }
 }
 
 /// DESIGN: no other file names a loss. Comments and test modules may.

@@ -3,7 +3,8 @@
 
 use halo_loss::weighting::from_counts;
 use halo_loss::{
-    Evaluation, Label, Loss, Need, Normalizer, Params, Point, Row, Zone, evaluate, saturation,
+    Estimator, Evaluation, Label, Loss, Need, Normalizer, Params, Point, Row, Zone, evaluate,
+    saturation,
 };
 
 fn loss(name: &str, assignments: &[&str]) -> Loss {
@@ -20,16 +21,19 @@ fn row(log_ratio: f64, label: Label) -> Row {
         ref_logp: -16.0,
         tokens: 4,
         label,
+        ..Row::default()
     }
 }
 
 fn at(loss: &Loss, rows: &[Row], z0: f64) -> Evaluation {
-    let point = Point {
-        raw: z0,
-        value: z0,
-        clamped: false,
-    };
-    evaluate(loss, rows, &point, &Normalizer::of(loss, rows)).unwrap()
+    let rows: Vec<Row> = rows.iter().map(|row| Row { z0, ..*row }).collect();
+    evaluate(loss, &rows, &Normalizer::of(loss, &rows)).unwrap()
+}
+
+fn point(estimator: Estimator, loss: &Loss, rows: &[Row]) -> Point {
+    let mut sums = estimator.sums(1);
+    estimator.accumulate(&mut sums, rows, &loss.observe(rows).unwrap());
+    estimator.finish(&sums, &mut Vec::new())
 }
 
 #[test]
@@ -79,31 +83,32 @@ fn a_uniform_reference_needs_no_reference_and_no_clamp() {
     let kto = loss("kto", &["reference_policy=uniform"]);
     assert!(!kto.needs(Need::Reference));
     assert!(kto.needs(Need::ReferencePoint));
-    let estimator = kto.reference_point().unwrap();
-    let mut sums = [0.0; 4];
-    estimator.accumulate(
-        &mut sums,
-        &[row(0.0, Label::Desirable), row(-8.0, Label::Undesirable)],
-    );
+    let rows = [row(0.0, Label::Desirable), row(-8.0, Label::Undesirable)];
     assert_eq!(
-        estimator.finish(&sums),
+        point(kto.reference_point().unwrap(), &kto, &rows),
         Point {
             raw: -20.0,
             value: -20.0,
-            clamped: false
+            clamped: 0.0
         }
     );
-    let per_token = kto
-        .with("length_average", true)
-        .unwrap()
-        .reference_point()
-        .unwrap();
-    let mut sums = [0.0; 4];
-    per_token.accumulate(
-        &mut sums,
-        &[row(0.0, Label::Desirable), row(-8.0, Label::Undesirable)],
-    );
-    assert_eq!(per_token.finish(&sums).value, -5.0);
+    let per_token = kto.with("length_average", true).unwrap();
+    let estimator = per_token.reference_point().unwrap();
+    assert_eq!(point(estimator, &per_token, &rows).value, -5.0);
+}
+
+#[test]
+fn a_clamp_can_be_had_or_not() {
+    let rows = [row(-1.0, Label::Desirable), row(-3.0, Label::Undesirable)];
+    for (clamp, value, clamped) in [("auto", 0.0, 1.0), ("on", 0.0, 1.0), ("off", -2.0, 0.0)] {
+        let kto = loss("kto", &[&format!("reference_point_clamp={clamp}")]);
+        let point = point(kto.reference_point().unwrap(), &kto, &rows);
+        assert_eq!(
+            (point.raw, point.value, point.clamped),
+            (-2.0, value, clamped),
+            "{clamp}"
+        );
+    }
 }
 
 #[test]
@@ -200,12 +205,14 @@ fn sft_averages_over_tokens_sequences_or_not() {
             ref_logp: 0.0,
             tokens: 3,
             label: Label::Desirable,
+            ..Row::default()
         },
         Row {
             logp: -10.0,
             ref_logp: 0.0,
             tokens: 1,
             label: Label::Undesirable,
+            ..Row::default()
         },
     ];
     let average = |word: &str| at(&loss("sft", &[&format!("average={word}")]), &rows, 0.0);

@@ -49,11 +49,10 @@ impl Divergence {
         })
     }
 
-    /// ln π := ln π_ref + g(r).
+    /// r := g(r).
     pub(super) fn apply<const N: usize>(self, row: &mut Sequence<N>) {
         if self != Divergence::ReverseKl {
-            row.logp = self.of(row.log_ratio());
-            row.ref_logp = 0.0;
+            row.shaped = Some(self.of(row.log_ratio()));
         }
     }
 

@@ -19,6 +19,5 @@ pub(crate) const PARAM: ParamSpec = ParamSpec::flag(
 );
 
 pub(super) fn apply<const N: usize>(row: &mut Sequence<N>) {
-    row.logp = row.mean_logp();
-    row.ref_logp /= row.tokens;
+    row.shaped = Some(row.mean_log_ratio());
 }

@@ -17,7 +17,7 @@ pub(super) const ESTIMATOR: Definition = Definition {
         let mean = ratio(sum, rows.len() as f64);
         sums[0] += mean;
         sums[1] += 1.0;
-        sums[2] += mean.max(0.0);
+        sums[2] += if mean > 0.0 { mean } else { 0.0 };
         sums[3] += f64::from(mean < 0.0);
     },
     finish: |sums, _, settings| match settings.clamp {

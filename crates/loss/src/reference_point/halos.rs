@@ -13,6 +13,9 @@ pub(super) const ESTIMATOR: Definition = Definition {
             sums[1] += f64::from(row.x != 0.0);
         }
     },
-    finish: |sums, _, settings| settings.point(sums[0] / sums[1].max(1.0)),
+    finish: |sums, _, settings| {
+        let count = if sums[1] > 1.0 { sums[1] } else { 1.0 };
+        settings.point(sums[0] / count)
+    },
     ..SHARED
 };
