@@ -33,14 +33,26 @@ pub struct Contradictions {
 ///
 /// Whatever the truth about a thing that was judged n times, the smaller of its two counts of judgements is wrong. Their sum
 /// over all things judged twice or more is at least this many wrong labels, and no more can be proven: judges who err
-/// together, and copies of one judgement, agree. Wilson's interval takes the judgements as independent.
+/// together, and copies of one judgement, agree. Wilson's intervals take the judgements as independent.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Noise {
-    /// Wrong judgements at least, of those that were repeated.
-    pub wrong: Share,
+    /// Wrong judgements at least, of those that were repeated: a bound for all data only where the repeated are like the rest.
+    pub of_repeated: Share,
+    /// The same of all judgements, those never repeated taken as right: a bound for all data whatever was repeated.
+    pub of_all: Share,
     /// Things judged more than once: completions for themselves, or two completions against each other.
     pub repeated: u64,
+    /// Those of them whose judgements all agree.
+    pub agreeing: u64,
+}
+
+impl Noise {
+    /// Whether the repeated can be like the rest. Errors at any rate ε make two judgements differ with probability
+    /// 2ε(1 − ε) ≤ ½; where more things are contradicted than not, repeats were kept because they contradict.
+    pub fn representative(&self) -> bool {
+        2 * self.agreeing >= self.repeated
+    }
 }
 
 /// How often each thing was judged, one way and the other.
@@ -100,15 +112,23 @@ impl Repeated {
     }
 
     pub(super) fn noise(&self) -> Option<Noise> {
-        let (mut wrong, mut judged, mut repeated) = (0, 0, 0);
+        let (mut wrong, mut judged, mut all) = (0, 0, 0);
+        let (mut repeated, mut agreeing) = (0, 0);
         for [one, other] in self.singles.values().chain(self.pairs.values()) {
+            all += one + other;
             if one + other > 1 {
-                wrong += if one < other { one } else { other };
+                let fewer = if one < other { one } else { other };
+                wrong += fewer;
                 judged += one + other;
                 repeated += 1;
+                agreeing += u64::from(*fewer == 0);
             }
         }
-        let wrong = Share::new(wrong, judged)?;
-        Some(Noise { wrong, repeated })
+        Some(Noise {
+            of_repeated: Share::new(wrong, judged)?,
+            of_all: Share::new(wrong, all)?,
+            repeated,
+            agreeing,
+        })
     }
 }

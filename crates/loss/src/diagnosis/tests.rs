@@ -108,10 +108,10 @@ fn repeated_judgements_are_copies_or_contradictions() {
     } = found.contradictions;
     assert_eq!((completions, reversed, identical), (1, 1, 1));
     let noise = found.noise.unwrap();
-    assert_eq!(
-        (noise.wrong.count, noise.wrong.of, noise.repeated),
-        (2, 7, 2)
-    );
+    assert_eq!((noise.of_repeated.count, noise.of_repeated.of), (2, 7));
+    assert_eq!((noise.of_all.count, noise.of_all.of), (2, 8));
+    assert_eq!((noise.repeated, noise.agreeing), (2, 0));
+    assert!(!noise.representative());
 }
 
 #[test]
