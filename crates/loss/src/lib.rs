@@ -49,6 +49,7 @@ mod readable;
 pub mod reference_point;
 pub mod saturation;
 mod spec;
+pub mod theory;
 mod units;
 pub mod value;
 pub mod weighting;
