@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use halo_loss::theory::contradictory::{Contradictory, Drift};
 use halo_loss::theory::{clamp, reward_shift};
 use halo_loss::weighting::Weights;
-use halo_loss::{Label, Loss, Normalizer, ParamValue, Params, Row, evaluate, find};
+use halo_loss::{Label, Loss, Normalizer, Params, Row, evaluate, find};
 use serde_json::Value;
 
 /// The files are correctly rounded; ours go through a handful of roundings, some of them of differences.
@@ -208,9 +208,5 @@ fn slopes_vanish_at_the_optima() {
             slope(optimum - 0.1) < 0.0 && slope(optimum + 0.1) > 0.0,
             "{case}"
         );
-        assert!(matches!(
-            loss.param("beta").or(loss.param("tau")),
-            Some(ParamValue::Number(_))
-        ));
     }
 }

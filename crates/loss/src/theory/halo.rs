@@ -64,7 +64,7 @@ pub struct Verdict {
 const ROUNDING: f64 = 1e-9;
 
 /// Gains and losses z on the grid reach this far, nats; β·z then reaches past saturation for every β from 0.1 on.
-const REACH: f64 = 400.0;
+const REACH: i32 = 400;
 
 /// Tries the definition on a loss with its parameters.
 ///
@@ -249,9 +249,7 @@ impl Kind {
 fn grid() -> impl Iterator<Item = f64> {
     let far = |from: i32, to: i32| (from..to).map(f64::from);
     let near = (-300..300).map(|i| f64::from(i) * 0.01);
-    far(-REACH as i32, -3)
-        .chain(near)
-        .chain(far(3, REACH as i32 + 1))
+    far(-REACH, -3).chain(near).chain(far(3, REACH + 1))
 }
 
 /// Units on both sides of their reference points.
