@@ -23,7 +23,7 @@ fn single(prompt: u64, completion: u64, label: Label) -> Judged {
 /// A desirable share of 1 / `every`.
 fn singles(n: u64, every: u64) -> Vec<Judged> {
     let label = |i: u64| {
-        if i % every == 0 {
+        if i.is_multiple_of(every) {
             Desirable
         } else {
             Undesirable
