@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::evaluate::{Evaluation, Normalizer, evaluate};
 use crate::example::{Label, Row};
 use crate::loss::Loss;
-use crate::spec::DataShape;
+use crate::spec::{DataShape, Need};
 
 pub mod clamp;
 pub mod contradictory;
@@ -58,6 +58,22 @@ fn of_rows(loss: &Loss) -> Result<(), Error> {
         return Err(Error::parameter("loss", message));
     }
     Ok(())
+}
+
+/// # Errors
+/// As [`of_rows`], and a loss that has no expectation over a policy's outputs: units that are ranked against each other have no
+/// value of their own to weigh by a share, and numbers that are no log-probabilities do not come from a policy.
+fn of_policies(loss: &Loss) -> Result<(), Error> {
+    of_rows(loss)?;
+    let why = if loss.couples() {
+        "couples the units of a step: none has a value of its own"
+    } else if loss.needs(Need::Scores) || loss.needs(Need::Errors) {
+        "reads no log-probabilities of a policy"
+    } else {
+        return Ok(());
+    };
+    let message = alloc::format!("{} {why}", loss.name());
+    Err(Error::parameter("loss", message))
 }
 
 fn larger(a: f64, b: f64) -> f64 {

@@ -99,7 +99,8 @@ impl Contradictory {
     }
 
     /// Where KTO leaves the reference to. At π_ref all rewards and z₀ are 0 and all slopes equal, so that the push on the logit
-    /// of a is positive iff λ_D·(p − π_ref(a)) > λ_U·(1 − p − π_ref(a)).
+    /// of a is positive iff λ_D·(p − π_ref(a)) > λ_U·(1 − p − π_ref(a)). That is the direction of the first step, not the end:
+    /// with unequal weights and p near ½ the push can vanish on the way, and the policy rests between the two answers.
     pub fn drift(&self, weights: Weights) -> Drift {
         let (p, q) = (self.majority, self.reference);
         let push = weights.desirable * (p - q) - weights.undesirable * (1.0 - p - q);
@@ -196,6 +197,23 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn an_early_drift_may_rest_half_way() {
+        // 7 % below λ*; the root of the push, by mpmath to 40 digits from the formula alone
+        let setting = Contradictory::new(0.5024125207026736, 0.24580108175969964).unwrap();
+        let weights = Weights {
+            desirable: 1.0,
+            undesirable: 0.93 * setting.turning_weight().unwrap(),
+        };
+        assert_eq!(setting.drift(weights), Drift::Majority);
+        let kto = loss("kto").with_weights(weights).unwrap();
+        let mut policy = setting.policy().unwrap();
+        let end = policy.descend(&kto, &setting.preferences(), 50_000);
+        let end = end.unwrap();
+        assert!(end.settled, "{end:?}");
+        assert!((end.probabilities[0] - 0.590300994817).abs() < 1e-9);
     }
 
     #[test]

@@ -21,7 +21,8 @@ pub struct Slope {
     pub value: f64,
     /// dL/dlogp of the row, or of the pair's chosen row, before normalisation.
     pub slope: f64,
-    /// |slope| over the steepest that the label's rows have anywhere; `None` for a loss without a steepest.
+    /// |slope| over the steepest that the label's rows have anywhere; `None` for a loss without a steepest, for a weighted sum (its
+    /// bounds are the first term's alone), and for a label whose weight is 0.
     pub share: Option<f64>,
     /// On which side of the bounds that is.
     pub zone: Zone,
@@ -50,7 +51,9 @@ pub fn slopes(
 ) -> Result<(Bounds, Vec<Slope>), Error> {
     of_rows(loss)?;
     let bounds = saturation::bounds(loss, tolerance)?;
-    let steepest = bounds.max_slope.map(|slope| slope * lighter(loss, label));
+    let steepest = bounds.max_slope.filter(|_| loss.parts().len() == 1);
+    let steepest = steepest.map(|slope| slope * lighter(loss, label));
+    let steepest = steepest.filter(|slope| *slope > 0.0);
     let at = |&place: &f64| {
         let (value, slope) = one(loss, label, place)?;
         Ok(Slope {
@@ -148,6 +151,20 @@ mod tests {
                 assert!((share / tolerance - 1.0).abs() < 1e-8, "{loss} {share}");
             }
         }
+    }
+
+    #[test]
+    fn a_share_is_of_a_steepest_that_there_is() {
+        let share = |loss: &Loss, label| slopes(loss, label, &[0.0], 0.01).unwrap().1[0].share;
+        let unheard = loss("kto").with("desirable_weight", 0.0).unwrap();
+        assert_eq!(share(&unheard, Label::Desirable), None, "not 0 / 0");
+        assert_eq!(share(&unheard, Label::Undesirable), Some(1.0));
+        let sum = loss("kto + 0.5*sft");
+        assert_eq!(
+            share(&sum, Label::Desirable),
+            None,
+            "the likelihood's slope is beside the bounds"
+        );
     }
 
     #[test]

@@ -54,8 +54,10 @@ pub struct Condition {
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Verdict {
-    /// Whether all requirements held; `None` where the loss cannot be tried: it looks at more than a row or a pair.
+    /// Whether all requirements held; `None` where the loss cannot be tried.
     pub halo: Option<bool>,
+    /// Why it cannot be tried, which says neither that it is one nor that it is none.
+    pub untried: Option<String>,
     /// The requirements in order, up to the first that makes the next ones meaningless.
     pub conditions: Vec<Condition>,
 }
@@ -71,9 +73,10 @@ const REACH: i32 = 400;
 /// # Errors
 /// As [`crate::evaluate`].
 pub fn verdict(loss: &Loss) -> Result<Verdict, Error> {
-    if of_rows(loss).is_err() || loss.couples() {
+    if let Some(why) = untried(loss) {
         return Ok(Verdict {
             halo: None,
+            untried: Some(why.into()),
             conditions: Vec::new(),
         });
     }
@@ -87,8 +90,23 @@ pub fn verdict(loss: &Loss) -> Result<Verdict, Error> {
     }
     Ok(Verdict {
         halo: Some(holds(&conditions)),
+        untried: None,
         conditions,
     })
+}
+
+fn untried(loss: &Loss) -> Option<&'static str> {
+    if of_rows(loss).is_err() {
+        Some("it looks at tokens or at groups: slopes of a row or a pair are not all it does")
+    } else if loss.couples() {
+        Some(
+            "it ranks the units of a step against each other: none has a value function of its own",
+        )
+    } else if loss.needs(Need::Scores) {
+        Some("it reads scores of a reward head, not log-probabilities of a policy")
+    } else {
+        None
+    }
 }
 
 fn holds(conditions: &[Condition]) -> bool {
@@ -337,6 +355,27 @@ mod tests {
             (sft.halo, fails(&sft)),
             (Some(false), [Requirement::ImpliedReward].to_vec())
         );
+    }
+
+    #[test]
+    fn no_loss_of_the_registry_gets_a_bare_verdict() {
+        for spec in crate::registry() {
+            let verdict = with(spec.name, &[]);
+            assert_eq!(
+                verdict.halo.is_none(),
+                verdict.untried.is_some(),
+                "{}",
+                spec.name
+            );
+            assert_eq!(
+                verdict.halo.is_none(),
+                verdict.conditions.is_empty(),
+                "{}",
+                spec.name
+            );
+        }
+        let of_tokens = with("dpo", &[("humanline", "true")]);
+        assert!(of_tokens.untried.unwrap().contains("tokens"));
     }
 
     #[test]

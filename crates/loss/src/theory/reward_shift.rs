@@ -81,8 +81,9 @@ pub fn pooled(rows: &[Row], group: u32, by: f64) -> f64 {
     }
 }
 
-/// Whether a loss is blind to shifts, tried on pairs of unequal lengths on either side of 0; rows are compared with a reference
-/// point that stays. `None` for a loss without an implied reward.
+/// Whether a loss is blind to shifts, tried on pairs of unequal lengths on either side of 0, one prompt shifted at a time: a shift
+/// of all alike would also leave losses unmoved that compare rows of different prompts. Rows are compared with a reference point
+/// that stays. `None` for a loss without an implied reward.
 ///
 /// A change disproves it; none on the rows tried is strong evidence, no proof.
 ///
@@ -94,8 +95,8 @@ pub fn invariance(loss: &Loss) -> Result<Option<Invariance>, Error> {
         return Ok(None);
     }
     let mut change = 0.0;
-    for by in [1.0, -2.5, 17.0] {
-        let Shifted { before, after } = compare(loss, &rows, 0, by)?;
+    for (group, by) in [(0, 1.0), (1, -2.5), (2, 17.0), (0, -17.0)] {
+        let Shifted { before, after } = compare(loss, &rows, group, by)?;
         for (one, other) in [
             (&before.values, &after.values),
             (&before.dlogps, &after.dlogps),
@@ -117,7 +118,7 @@ pub fn invariance(loss: &Loss) -> Result<Option<Invariance>, Error> {
     }))
 }
 
-/// Pairs of unequal lengths: learnt, near 0, wrong way round.
+/// Pairs of unequal lengths, each of a prompt of its own: learnt, near 0, wrong way round.
 fn probe() -> Vec<Row> {
     let rows = [
         (-20.0, -22.0, 10),
@@ -128,6 +129,7 @@ fn probe() -> Vec<Row> {
         (-14.5, -14.5, 7),
     ];
     let row = |(index, (logp, ref_logp, tokens))| Row {
+        group: index as u32 / 2,
         logp,
         ref_logp,
         tokens,
@@ -154,6 +156,12 @@ mod tests {
         assert!(invariance("dpo").unwrap().invariant);
         assert!(!invariance("kto").unwrap().invariant);
         assert_eq!(invariance("sft"), None, "no reward, nothing to shift");
+        // sorted by margin, and sorted by reward across prompts
+        for (name, blind) in [("aot", true), ("aot_unpaired", false)] {
+            if crate::find(name).is_ok() {
+                assert_eq!(invariance(name).unwrap().invariant, blind, "{name}");
+            }
+        }
     }
 
     #[test]
@@ -177,7 +185,8 @@ mod tests {
     #[test]
     fn a_shift_of_everything_that_the_reference_point_follows_changes_nothing() {
         let loss = Loss::new("kto", &Params::new()).unwrap();
-        let rows = probe();
+        let mut rows = probe();
+        rows.iter_mut().for_each(|row| row.group = 0);
         let Shifted { before, after } = compare(&loss, &rows, 0, 2.0).unwrap();
         // each row moves; over both labels the first order cancels
         assert!((before.values[0] - after.values[0]).abs() > 1e-2);

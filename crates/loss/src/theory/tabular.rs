@@ -5,7 +5,7 @@ use alloc::format;
 use alloc::vec;
 use alloc::vec::Vec;
 
-use super::{of_rows, row};
+use super::{of_policies, row};
 use crate::error::Error;
 use crate::evaluate::{Evaluation, Normalizer, evaluate};
 use crate::example::{Label, Row};
@@ -136,7 +136,8 @@ impl Tabular {
     /// where the loss has none. Outputs have one token.
     ///
     /// # Errors
-    /// Preferences that name no output, shares that are negative; a loss that reads more than rows or pairs.
+    /// Preferences that name no output, shares that are negative; a loss that reads more than rows or pairs, couples them, or reads
+    /// no log-probabilities.
     pub fn expected(
         &self,
         loss: &Loss,
@@ -216,7 +217,7 @@ impl Tabular {
         loss: &Loss,
         preferences: &[Preference],
     ) -> Result<(Evaluation, Vec<f64>, f64), Error> {
-        of_rows(loss)?;
+        of_policies(loss)?;
         let outputs = self.logits.len();
         for (at, preference) in preferences.iter().enumerate() {
             let Preference {
