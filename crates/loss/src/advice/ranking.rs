@@ -10,7 +10,7 @@ use super::{Fit, Stance, Trait};
 use crate::diagnosis::Diagnosis;
 use crate::error::Error;
 use crate::losses::registry;
-use crate::spec::{DataShape, Spec};
+use crate::spec::{DataShape, Need, Spec};
 
 /// The longer answer counts as favoured when even the lower end of the interval is above this.
 pub const LENGTH_BIAS: f64 = 0.6;
@@ -129,6 +129,18 @@ fn notes(spec: &Spec, data: &Diagnosis) -> Vec<String> {
             ));
         }
         _ => {}
+    }
+    // counts are alike for text and for images: whether the numbers can be had is the caller's to know
+    for (need, note) in [
+        (
+            Need::Errors,
+            "it reads denoising errors of a diffusion model: not for text",
+        ),
+        (Need::Scores, "it trains a reward model, not a policy"),
+    ] {
+        if spec.needs.contains(&need) {
+            notes.push(note.into());
+        }
     }
     notes
 }

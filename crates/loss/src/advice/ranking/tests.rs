@@ -231,6 +231,17 @@ fn fine_comparisons_are_for_dpo() {
 }
 
 #[test]
+fn a_loss_of_other_numbers_than_a_policys_says_so() {
+    let advice = advice(&pairs(3_000), Signals::default());
+    for candidate in &advice.ranking {
+        let needs = crate::find(&candidate.proposal.loss).unwrap().needs;
+        let other = needs.contains(&Need::Errors) || needs.contains(&Need::Scores);
+        let said = |note: &str| candidate.notes.iter().any(|other| other.contains(note));
+        assert_eq!(other, said("not for text") || said("not a policy"));
+    }
+}
+
+#[test]
 fn demonstrations_are_imitated() {
     let rows: Vec<Judged> = (0..50).map(|i| single(i, i, Desirable)).collect();
     let advice = advice(&rows, Signals::default());
