@@ -21,7 +21,7 @@ pub const TARGET: f64 = 1.0;
 pub struct Proposal {
     /// Its name.
     pub loss: String,
-    /// Those that the data asks for.
+    /// Those that the data asks for, and beta, where the loss has one.
     pub params: Params,
     /// Why, one sentence each.
     pub why: Vec<String>,
@@ -46,10 +46,22 @@ pub(super) fn propose(
     if let Some(share) = signals.noise.or(proven).filter(|share| *share > 0.0) {
         proposal.smooth(spec, share);
     }
+    proposal.temper(spec);
     proposal
 }
 
 impl Proposal {
+    /// Written down although it is the default, since it is what a run is tuned by first.
+    fn temper(&mut self, spec: &Spec) {
+        const KEY: &str = "beta";
+        if let Ok(ParamKind::Number { default, .. }) = spec.param(KEY).map(|param| param.kind) {
+            self.params.set(KEY, default);
+            self.why.push(format!(
+                "{KEY} is the loss's default: no count speaks for another; try others on held-out data"
+            ));
+        }
+    }
+
     fn weigh(&mut self, spec: &Spec, data: &Diagnosis) {
         let (n_d, n_u) = (data.counts.desirable, data.counts.undesirable);
         let keys = ["desirable_weight", "undesirable_weight"];

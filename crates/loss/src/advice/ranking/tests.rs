@@ -66,6 +66,15 @@ fn of<'a>(advice: &'a Advice, loss: &str) -> &'a Candidate {
         .unwrap()
 }
 
+/// β where nothing else is proposed.
+fn only_beta(advice: &Advice, loss: &str) -> Option<f64> {
+    let proposal = &of(advice, loss).proposal;
+    match proposal.params.get("beta") {
+        Some(ParamValue::Number(beta)) if proposal.why.len() == 1 => Some(*beta),
+        _ => None,
+    }
+}
+
 /// `better` stands before `worse`, with a reason, and can be built as proposed.
 fn prefers(advice: &Advice, better: &str, worse: &str) {
     let place = |loss| {
@@ -97,7 +106,7 @@ fn binary_and_weak_feedback_is_for_kto() {
         assert_eq!(advice.traits[0].evidence.contains("indirect"), weak);
         prefers(&advice, "kto", "dpo");
         assert!(of(&advice, "dpo").blocked.is_some());
-        assert!(of(&advice, "kto").proposal.params.is_empty());
+        assert_eq!(only_beta(&advice, "kto"), Some(0.1));
     }
 }
 
@@ -116,7 +125,7 @@ fn imbalanced_feedback_is_for_kto_with_weights() {
         Some(&ParamValue::Number(1.0))
     );
     assert!(proposal.why[0].contains("100 desirable and 900 undesirable"));
-    assert!(of(&advice, "dpo").proposal.params.is_empty());
+    assert_eq!(only_beta(&advice, "dpo"), Some(0.1));
 }
 
 #[test]
