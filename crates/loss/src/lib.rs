@@ -35,6 +35,7 @@ extern crate std;
 
 pub mod advantage;
 pub mod advice;
+pub mod diagnosis;
 pub mod dual;
 mod error;
 mod evaluate;
@@ -49,6 +50,7 @@ mod readable;
 pub mod reference_point;
 pub mod saturation;
 mod spec;
+pub mod theory;
 mod units;
 pub mod value;
 pub mod weighting;
