@@ -1,4 +1,16 @@
-//! Which loss fits which data, and why: every loss says it of itself, here stand the words to say it in.
+//! Which loss fits which data, and why: every loss says it of itself, here stand the words to say it in, and [`advise`], which
+//! finds them in a [`crate::diagnosis::Diagnosis`] and ranks the registry. Never a bare verdict: what was found comes with its
+//! numbers, every score with its reasons, and what counts cannot show is named as unknown.
+
+mod findings;
+mod proposal;
+mod ranking;
+
+pub use findings::{
+    ABUNDANT_PAIRS, FEW_CONTRADICTIONS, Finding, NEAR_EQUAL, NOISY, SCARCE_PAIRS, Signals,
+};
+pub use proposal::{Proposal, TARGET};
+pub use ranking::{Advice, Candidate, LENGTH_BIAS, advise};
 
 /// What data can be like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
