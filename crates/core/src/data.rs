@@ -5,8 +5,13 @@
 //! | unpaired | `prompt`, `completion`, `label` | label: `true`/`false`, `1`/`0` or `1`/`-1` |
 //! | | `messages` (or `completion`), `kto_tag` | the last message is the completion |
 //! | preference | `prompt`, `chosen`, `rejected` | without `prompt`: the beginning that both share |
+//! | scored | `prompt`, `completion`, `score` | for losses over groups; several lines share a prompt |
+//! | | `prompt`, `completions`, `scores` | lists: several completions of one prompt |
 //! | demonstration | `prompt`, `completion`, or `messages`, or `text` | for losses that need no label |
 //! | token ids | `prompt_ids`, `completion_ids`, `label` | or `chosen_ids`, `rejected_ids`; no tokenizer, no added eos |
+//!
+//! Beside them, for a loss that reads them: `score` (of pairs `chosen_score` and `rejected_score`), `weight`, `beta_scale` and,
+//! with token ids, `old_logps`.
 //!
 //! `prompt` and completions are text, or both lists of messages (`role`, `content`) for the chat template, with optional
 //! `tools` and `chat_template_kwargs`. `id` is optional; other keys are ignored. Files are plain or gzip, by content.
@@ -30,6 +35,7 @@ use crate::tokenizer::Tokenizer;
 use crate::{Error, Result};
 
 mod collect;
+mod control;
 mod encode;
 mod example;
 mod limits;
@@ -37,6 +43,7 @@ mod lines;
 mod prompts;
 mod report;
 
+pub use control::Control;
 pub use encode::Boundary;
 pub use limits::{Keep, Limits};
 pub use prompts::{Prompt, load_prompts};
@@ -66,6 +73,10 @@ pub struct DataOptions {
     pub vocab_size: Option<usize>,
     /// Keep the texts beside the tokens, for records that people read.
     pub keep_texts: bool,
+    /// A completion without a label is desirable if its score is at least this, else undesirable.
+    pub score_threshold: Option<f64>,
+    /// Texts for the label between prompt and completion.
+    pub control: Option<Control>,
 }
 
 impl DataOptions {
@@ -79,6 +90,31 @@ impl DataOptions {
             allow_one_class: false,
             vocab_size: None,
             keep_texts: true,
+            score_threshold: None,
+            control: None,
+        }
+    }
+}
+
+impl DataOptions {
+    /// # Errors
+    /// Limits that leave no room; options that say nothing about data of this shape.
+    fn check(&self) -> Result<()> {
+        self.limits.check()?;
+        match (self.shape, self.score_threshold) {
+            (DataShape::Paired, Some(threshold)) => Err(Error::parameter(format!(
+                "score_threshold = {threshold} makes labels of scores, and this loss compares pairs"
+            ))
+            .with_argument("score_threshold")),
+            (_, Some(threshold)) if !threshold.is_finite() => Err(Error::parameter(format!(
+                "score_threshold = {threshold}; allowed: a finite number"
+            ))
+            .with_argument("score_threshold")),
+            (DataShape::Grouped, _) if self.one_y_per_x => Err(Error::parameter(
+                "one_y_per_x keeps one completion of each prompt, and this loss compares several",
+            )
+            .with_argument("one_y_per_x")),
+            _ => Ok(()),
         }
     }
 }
@@ -113,7 +149,11 @@ pub fn load<P: AsRef<Path>>(
     tokenizer: Option<&Tokenizer>,
     options: &DataOptions,
 ) -> Result<Loaded> {
-    options.limits.check()?;
+    options.check()?;
+    let control = options.control.as_ref();
+    let controls = control
+        .map(|control| control.encode(tokenizer, options))
+        .transpose()?;
     if files.is_empty() {
         return Err(Error::parameter("no data files are given").with_argument("data"));
     }
@@ -122,6 +162,7 @@ pub fn load<P: AsRef<Path>>(
         options,
         tokenizer.and_then(Tokenizer::bos),
         tokenizer.map_or(&[], Tokenizer::stop_tokens),
+        controls,
         names.collect(),
     );
     let encoder = Encoder {
