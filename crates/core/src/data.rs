@@ -34,6 +34,7 @@ use rayon::prelude::*;
 use crate::tokenizer::Tokenizer;
 use crate::{Error, Result};
 
+mod as_is;
 mod collect;
 mod control;
 mod encode;
@@ -43,6 +44,7 @@ mod lines;
 mod prompts;
 mod report;
 
+pub use as_is::{AsIs, Judgement, load_as_is};
 pub use control::Control;
 pub use encode::Boundary;
 pub use limits::{Keep, Limits};
@@ -50,8 +52,11 @@ pub use prompts::{Prompt, load_prompts};
 pub use report::Report;
 
 use collect::Collector;
-use encode::Encoder;
-use lines::{Line, Lines, Place};
+use encode::{Encoded, Encoder};
+use example::Example;
+pub(crate) use example::field::object;
+use lines::Line;
+pub(crate) use lines::{Lines, Place};
 
 /// Lines that are tokenised at a time, over all threads.
 const CHUNK: usize = 1024;
@@ -170,13 +175,21 @@ pub fn load<P: AsRef<Path>>(
         boundary: options.boundary,
         keep_texts: options.keep_texts,
     };
+    let encode = |example| encoder.encode(example);
     for path in files {
-        read(path.as_ref(), &encoder, &mut collector)?;
+        read(path.as_ref(), encode, |place, example| {
+            collector.push(place, example)
+        })?;
     }
     collector.finish()
 }
 
-fn read(path: &Path, encoder: &Encoder<'_>, collector: &mut Collector<'_>) -> Result<()> {
+/// Encodes a file's lines on all threads; `push` takes them in their order.
+fn read(
+    path: &Path,
+    encode: impl Fn(Example) -> Result<Encoded> + Sync,
+    mut push: impl FnMut(Place, Encoded) -> Result<()>,
+) -> Result<()> {
     let mut lines = Lines::open(path)?;
     let mut any = false;
     loop {
@@ -185,11 +198,11 @@ fn read(path: &Path, encoder: &Encoder<'_>, collector: &mut Collector<'_>) -> Re
         any |= !last;
         let encoded: Vec<_> = chunk
             .into_par_iter()
-            .map(|line| encode_line(path.to_owned(), line, encoder))
+            .map(|line| encode_line(path.to_owned(), line, &encode))
             .collect();
         for example in encoded {
             let (place, example) = example?;
-            collector.push(place, example)?;
+            push(place, example)?;
         }
         // Only now: lines before a broken one show their own errors first.
         if let Some(error) = broken {
@@ -211,14 +224,14 @@ fn read(path: &Path, encoder: &Encoder<'_>, collector: &mut Collector<'_>) -> Re
 fn encode_line(
     path: PathBuf,
     line: Line,
-    encoder: &Encoder<'_>,
-) -> Result<(Place, encode::Encoded)> {
+    encode: impl Fn(Example) -> Result<Encoded>,
+) -> Result<(Place, Encoded)> {
     let place = Place {
         path,
         line: line.number,
     };
     let example = example::parse(&line.text).map_err(|reason| place.error(reason))?;
-    match encoder.encode(example) {
+    match encode(example) {
         Ok(encoded) => Ok((place, encoded)),
         Err(error) => Err(error.context(place)),
     }

@@ -17,6 +17,8 @@ use crate::{Error, Result};
 mod judge;
 mod survey;
 
+pub(super) use judge::Marks;
+
 /// Collects examples in the order of the files.
 pub(super) struct Collector<'a> {
     options: &'a DataOptions,
@@ -28,9 +30,7 @@ pub(super) struct Collector<'a> {
     /// Each prompt with its completions: one, or a pair.
     units: Vec<Candidate>,
     report: Report,
-    /// Where 0 and −1 were first read as a label.
-    zero: Option<Place>,
-    minus: Option<Place>,
+    marks: Marks,
 }
 
 struct Candidate {
@@ -70,8 +70,7 @@ impl<'a> Collector<'a> {
                 pairs: options.shape == DataShape::Paired,
                 ..Report::default()
             },
-            zero: None,
-            minus: None,
+            marks: Marks::default(),
         }
     }
 

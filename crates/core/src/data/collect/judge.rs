@@ -3,10 +3,10 @@
 use halo_loss::{DataShape, Label};
 
 use super::Collector;
+use crate::Result;
 use crate::data::encode::{Answer, Encoded};
 use crate::data::example::Mark;
 use crate::data::lines::Place;
-use crate::{Error, Result};
 
 impl Collector<'_> {
     /// The completions that the loss can use, each with its label.
@@ -19,9 +19,7 @@ impl Collector<'_> {
         example: &mut Encoded,
     ) -> Result<Vec<(Answer, Label)>> {
         let answers = std::mem::take(&mut example.answers);
-        if let Some(mark) = example.mark {
-            self.check_mark(place, mark)?;
-        }
+        self.marks.check(place, example.mark)?;
         let mark = example.mark.map(|mark| mark.label);
         let paired = answers.iter().all(|answer| answer.side.is_some());
         if self.options.shape == DataShape::Paired && !paired {
@@ -76,16 +74,28 @@ impl Collector<'_> {
         let (score, threshold) = (score?, self.options.score_threshold?);
         Some(label_of(score >= threshold))
     }
+}
 
-    fn check_mark(&mut self, place: &Place, mark: Mark) -> Result<()> {
-        match mark.number {
+/// How undesirable was written so far.
+#[derive(Default)]
+pub(in crate::data) struct Marks {
+    /// Where 0 and −1 were first read as a label.
+    zero: Option<Place>,
+    minus: Option<Place>,
+}
+
+impl Marks {
+    /// # Errors
+    /// 0 and −1 as labels of one data set.
+    pub(in crate::data) fn check(&mut self, place: &Place, mark: Option<Mark>) -> Result<()> {
+        match mark.and_then(|mark| mark.number) {
             Some(0) if self.zero.is_none() => self.zero = Some(place.clone()),
             Some(-1) if self.minus.is_none() => self.minus = Some(place.clone()),
             _ => {}
         }
         match (&self.zero, &self.minus) {
-            (Some(zero), Some(minus)) => Err(Error::data(format!(
-                "{place}: labels 0 ({zero}) and -1 ({minus}) in one data set: is 0 undesirable, or neutral?"
+            (Some(zero), Some(minus)) => Err(place.error(format!(
+                "labels 0 ({zero}) and -1 ({minus}) in one data set: is 0 undesirable, or neutral?"
             ))),
             _ => Ok(()),
         }
