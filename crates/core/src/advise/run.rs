@@ -19,6 +19,8 @@ pub struct Setting {
     pub model: Option<PathBuf>,
     /// The reference, if it is not the model as it starts.
     pub reference: Option<PathBuf>,
+    /// The length limit that the data was looked at with.
+    pub max_length: Option<usize>,
 }
 
 impl Report {
@@ -60,6 +62,9 @@ impl Report {
             .is_ok_and(|spec| matches!(spec.shape, DataShape::Unpaired | DataShape::Any));
         if let Some(threshold) = self.contents.score_threshold.filter(|_| judges) {
             key("score_threshold", threshold.into());
+        }
+        if let Some(max_length) = setting.max_length {
+            key("max_length", (max_length as i64).into());
         }
         key("output_dir", "run".into());
         match &setting.model {

@@ -2,10 +2,11 @@
 
 use halo_loss::saturation::{Axis, Bounds, Counts, TOLERANCE, bounds, counts, zones};
 use halo_loss::{DataShape, Label, Loss, Need, Row};
-use halo_train::{Answer, Ask, Pack, Record, Sequence};
+use halo_train::{Answer, Ask, Pack, Sequence};
 use serde::Serialize;
 
-use crate::data::AsIs;
+use super::{Report, label};
+use crate::data::{AsIs, Judgement};
 use crate::models::Decoder;
 use crate::{Error, Result};
 
@@ -74,7 +75,7 @@ impl Quantiles {
 /// A token outside the vocabulary, log-probabilities that are not finite.
 pub fn measure(
     loss: &Loss,
-    data: &AsIs,
+    (data, report): (&AsIs, &Report),
     (policy, reference): (&Decoder, Option<&Decoder>),
     sample: usize,
     mut progress: impl FnMut(usize, usize),
@@ -96,12 +97,12 @@ pub fn measure(
     let rows: Vec<Row> = chosen
         .iter()
         .zip(logp.iter().zip(&ref_logp))
-        .map(|(record, (logp, ref_logp))| Row {
+        .map(|(judgement, (logp, ref_logp))| Row {
             logp: *logp,
             ref_logp: *ref_logp,
-            tokens: record.scored_tokens(),
-            label: record.label,
-            beta_scale: record.beta_scale,
+            tokens: judgement.record.scored_tokens(),
+            label: label(judgement, report.contents.score_threshold),
+            beta_scale: judgement.record.beta_scale,
             ..Row::default()
         })
         .collect();
@@ -137,13 +138,12 @@ pub fn measure(
 }
 
 /// Evenly spread completions; whole pairs for a loss that compares them.
-fn choose<'a>(loss: &Loss, data: &'a AsIs, sample: usize) -> Vec<&'a Record> {
+fn choose<'a>(loss: &Loss, data: &'a AsIs, sample: usize) -> Vec<&'a Judgement> {
     let of_pairs = loss.data_shape() == DataShape::Paired;
-    let all: Vec<&Record> = data
+    let all: Vec<&Judgement> = data
         .judgements
         .iter()
         .filter(|judgement| !of_pairs || judgement.pair.is_some())
-        .map(|judgement| &judgement.record)
         .collect();
     let size = 1 + usize::from(of_pairs);
     let stride = (all.len() / sample.max(1)).max(1);
@@ -157,16 +157,16 @@ fn choose<'a>(loss: &Loss, data: &'a AsIs, sample: usize) -> Vec<&'a Record> {
 /// Sums over completion tokens in nats, one a record.
 fn logps(
     model: &Decoder,
-    records: &[&Record],
+    judgements: &[&Judgement],
     mut progress: impl FnMut(usize),
 ) -> Result<Vec<f64>> {
-    let mut all = Vec::with_capacity(records.len());
-    for batch in records.chunks(BATCH) {
+    let mut all = Vec::with_capacity(judgements.len());
+    for batch in judgements.chunks(BATCH) {
         let sequences: Vec<Sequence> = batch
             .iter()
-            .map(|record| Sequence {
-                prompt: &record.prompt,
-                completion: &record.completion,
+            .map(|judgement| Sequence {
+                prompt: &judgement.record.prompt,
+                completion: &judgement.record.completion,
                 grad: false,
             })
             .collect();
@@ -183,7 +183,7 @@ fn logps(
         None => Ok(all),
         Some(index) => Err(Error::model(format!(
             "the log-probability of {:?} is {}, which is not finite",
-            records[index].id, all[index]
+            judgements[index].record.id, all[index]
         ))),
     }
 }
