@@ -172,7 +172,7 @@ fn start(
         Some(folder) => Some(load(&hub::folder(folder, output)?)?),
         None => None,
     };
-    let mut progress = Progress::new(output, "measuring", 0, 100);
+    let mut progress = None;
     let start = measure(
         &loss,
         (data, report),
@@ -181,8 +181,15 @@ fn start(
             reference.as_ref().map(|model| &model.decoder),
         ),
         args.sample,
-        |done, all| progress.at((100 * done / all.max(1)) as u64, "percent measured"),
+        |done, all| {
+            let begin = || Progress::new(output, "measuring", 0, all as u64);
+            progress
+                .get_or_insert_with(begin)
+                .at(done as u64, "measured");
+        },
     )?;
-    progress.finish();
+    if let Some(progress) = progress {
+        progress.finish();
+    }
     Ok(Some(start))
 }

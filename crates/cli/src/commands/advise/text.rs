@@ -147,6 +147,20 @@ pub(super) fn start(start: &Start) -> String {
         &mut text,
         format_args!("  {}", moves(&start.loss, &start.bounds)),
     );
+    // No probability exceeds 1: that bounds what a desirable completion can gain.
+    if let (Axis::Gain, Some(learnt), Some(good)) =
+        (start.bounds.axis, start.bounds.learnt, start.logps[0])
+        && -good.median < learnt
+    {
+        line(
+            &mut text,
+            format_args!(
+                "  half of the desirable completions can gain {:.1} nats at most, then they are certain: with this loss's beta they \
+                 stay active to the end; a larger beta counts them as learnt sooner",
+                -good.median
+            ),
+        );
+    }
     if let Some(zones) = start.zones.filter(|_| start.log_ratios.is_some()) {
         for (label, count) in ["desirable", "undesirable"].iter().zip(zones) {
             line(
