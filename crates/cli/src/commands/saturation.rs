@@ -43,7 +43,11 @@ too large; many given-up ones, that labels are wrong or the cases hard. The grid
 log-probabilities, without training again.";
 
 pub(crate) fn run(args: &Args, output: &Output) -> Result<()> {
-    if let Some(beta) = args.betas.iter().find(|beta| !(**beta > 0.0)) {
+    if let Some(beta) = args
+        .betas
+        .iter()
+        .find(|beta| beta.is_nan() || **beta <= 0.0)
+    {
         let message = format!("betas: {beta}; allowed: above 0");
         return Err(Error::parameter(message).with_argument("betas"));
     }
