@@ -16,7 +16,7 @@ mod progress;
 #[cfg(test)]
 mod readme;
 
-use commands::{demo, eval, export, generate, losses, train};
+use commands::{advise, demo, eval, export, generate, losses, saturation, score, train};
 use output::Output;
 
 /// glibc returns every buffer to the kernel: page faults would dominate a training step.
@@ -41,12 +41,18 @@ struct Cli {
 enum Command {
     /// Watch a small model become aligned from binary feedback: no network, no files, a minute or two
     Demo(demo::Args),
+    /// Look at data, and say which loss fits it and why, with a run ready to start
+    Advise(advise::Args),
     /// Train a model on feedback or preferences
     Train(Box<train::Args>),
     /// Write completions of prompts
     Generate(generate::Args),
     /// Measure how often a model's answers are desirable, or how often they beat another model's
     Eval(eval::Args),
+    /// See which examples of a run are learnt, active or given up, and what another loss or beta would make of them
+    Saturation(saturation::Args),
+    /// Give each completion of a data file its score by a reward model
+    Score(score::Args),
     /// List the losses, or explain one
     Losses(losses::Args),
     /// Merge an adapter into its base, or convert weights
@@ -56,6 +62,7 @@ enum Command {
 const EXAMPLES: &str = "\
 Examples:
   halo demo
+  halo advise feedback.jsonl --out run.toml
   halo train --model Qwen/Qwen2.5-0.5B --data feedback.jsonl --out run      # KTO; {\"prompt\", \"completion\", \"label\"} a line
   halo train --model Qwen/Qwen2.5-0.5B --data pairs.jsonl --loss dpo --lora 16 --lr 1e-4 --out run
   halo train --resume --out run
@@ -75,9 +82,12 @@ fn main() -> ExitCode {
     let output = Output::new(cli.quiet, cli.json);
     let outcome = match cli.command {
         Command::Demo(args) => demo::run(&args, &output),
+        Command::Advise(args) => advise::run(&args, &output),
         Command::Train(args) => train::run(&args, matches.subcommand_matches("train"), &output),
         Command::Generate(args) => generate::run(&args, &output),
         Command::Eval(args) => eval::run(&args, &output),
+        Command::Saturation(args) => saturation::run(&args, &output),
+        Command::Score(args) => score::run(&args, &output),
         Command::Losses(args) => losses::run(&args, &output),
         Command::Export(args) => export::run(&args, &output),
     };

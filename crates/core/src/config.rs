@@ -13,6 +13,12 @@ use crate::models::{LoraConfig, Training};
 use crate::optimizer::OptimizerConfig;
 use crate::{Error, Result};
 
+mod allowed;
+
+#[cfg(feature = "cli")]
+use allowed::parse_scope;
+use allowed::{at_least_one, choice, range};
+
 /// A training run. Keys are Hugging Face's where those exist; the defaults stand in [`TrainConfig::default`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "cli", derive(clap::Args))]
@@ -81,6 +87,23 @@ pub struct TrainConfig {
     /// Keep one completion per prompt when pairs are taken apart for an unpaired loss
     #[cfg_attr(feature = "cli", arg(long, help_heading = "Data"))]
     pub one_y_per_x: bool,
+    /// A line with a score and no label is desirable from this score on, else undesirable
+    #[cfg_attr(
+        feature = "cli",
+        arg(
+            long,
+            value_name = "X",
+            allow_negative_numbers = true,
+            help_heading = "Data"
+        )
+    )]
+    pub score_threshold: Option<f64>,
+    /// Text between prompt and desirable completion, for losses with control tokens [default: <|good|>]
+    #[cfg_attr(feature = "cli", arg(long, value_name = "TEXT", help_heading = "Data"))]
+    pub control_desirable: Option<String>,
+    /// The same for undesirable ones [default: <|bad|>]; both "": the prompts end in theirs already
+    #[cfg_attr(feature = "cli", arg(long, value_name = "TEXT", help_heading = "Data"))]
+    pub control_undesirable: Option<String>,
     /// Order of the examples: shuffled (anew each epoch) or file
     #[cfg_attr(feature = "cli", arg(long, value_name = "ORDER", default_value_t = TrainConfig::default().order, help_heading = "Data"))]
     pub order: Order,
@@ -211,6 +234,9 @@ impl Default for TrainConfig {
             max_prompt_length: None,
             max_completion_length: None,
             one_y_per_x: false,
+            score_threshold: None,
+            control_desirable: None,
+            control_undesirable: None,
             order: Order::Shuffled,
             loss: halo_loss::registry()[0].name.to_string(),
             loss_parameters: Params::new(),
@@ -368,37 +394,4 @@ impl TrainConfig {
             Error::parameter(message.trim_end())
         })
     }
-}
-
-#[cfg(feature = "cli")]
-fn parse_scope(word: &str) -> std::result::Result<Scope, String> {
-    match word {
-        "step" => Ok(Scope::Step),
-        "microbatch" => Ok(Scope::Microbatch),
-        _ => Err(format!("{word:?} is not step or microbatch")),
-    }
-}
-
-fn choice(key: &str, value: &str, known: &[&str]) -> Result<()> {
-    if known.contains(&value) {
-        return Ok(());
-    }
-    Err(
-        Error::parameter(format!("{key} = \"{value}\"; known: {}", known.join(", ")))
-            .with_argument(key),
-    )
-}
-
-fn at_least_one(key: &str, value: usize) -> Result<()> {
-    if value > 0 {
-        return Ok(());
-    }
-    Err(Error::parameter(format!("{key} = 0; allowed: 1 or more")).with_argument(key))
-}
-
-fn range(key: &str, value: f64, low: f64, high: f64) -> Result<()> {
-    if (low..=high).contains(&value) {
-        return Ok(());
-    }
-    Err(Error::parameter(format!("{key} = {value}; allowed: {low} to {high}")).with_argument(key))
 }

@@ -5,8 +5,13 @@
 //! | unpaired | `prompt`, `completion`, `label` | label: `true`/`false`, `1`/`0` or `1`/`-1` |
 //! | | `messages` (or `completion`), `kto_tag` | the last message is the completion |
 //! | preference | `prompt`, `chosen`, `rejected` | without `prompt`: the beginning that both share |
+//! | scored | `prompt`, `completion`, `score` | for losses over groups; several lines share a prompt |
+//! | | `prompt`, `completions`, `scores` | lists: several completions of one prompt |
 //! | demonstration | `prompt`, `completion`, or `messages`, or `text` | for losses that need no label |
 //! | token ids | `prompt_ids`, `completion_ids`, `label` | or `chosen_ids`, `rejected_ids`; no tokenizer, no added eos |
+//!
+//! Beside them, for a loss that reads them: `score` (of pairs `chosen_score` and `rejected_score`), `weight`, `beta_scale` and,
+//! with token ids, `old_logps`.
 //!
 //! `prompt` and completions are text, or both lists of messages (`role`, `content`) for the chat template, with optional
 //! `tools` and `chat_template_kwargs`. `id` is optional; other keys are ignored. Files are plain or gzip, by content.
@@ -29,7 +34,9 @@ use rayon::prelude::*;
 use crate::tokenizer::Tokenizer;
 use crate::{Error, Result};
 
+mod as_is;
 mod collect;
+mod control;
 mod encode;
 mod example;
 mod limits;
@@ -37,14 +44,19 @@ mod lines;
 mod prompts;
 mod report;
 
+pub use as_is::{AsIs, Judgement, load_as_is};
+pub use control::Control;
 pub use encode::Boundary;
 pub use limits::{Keep, Limits};
 pub use prompts::{Prompt, load_prompts};
 pub use report::Report;
 
 use collect::Collector;
-use encode::Encoder;
-use lines::{Line, Lines, Place};
+use encode::{Encoded, Encoder};
+use example::Example;
+pub(crate) use example::field::object;
+use lines::Line;
+pub(crate) use lines::{Lines, Place};
 
 /// Lines that are tokenised at a time, over all threads.
 const CHUNK: usize = 1024;
@@ -66,6 +78,10 @@ pub struct DataOptions {
     pub vocab_size: Option<usize>,
     /// Keep the texts beside the tokens, for records that people read.
     pub keep_texts: bool,
+    /// A completion without a label is desirable if its score is at least this, else undesirable.
+    pub score_threshold: Option<f64>,
+    /// Texts for the label between prompt and completion.
+    pub control: Option<Control>,
 }
 
 impl DataOptions {
@@ -79,6 +95,31 @@ impl DataOptions {
             allow_one_class: false,
             vocab_size: None,
             keep_texts: true,
+            score_threshold: None,
+            control: None,
+        }
+    }
+}
+
+impl DataOptions {
+    /// # Errors
+    /// Limits that leave no room; options that say nothing about data of this shape.
+    fn check(&self) -> Result<()> {
+        self.limits.check()?;
+        match (self.shape, self.score_threshold) {
+            (DataShape::Paired, Some(threshold)) => Err(Error::parameter(format!(
+                "score_threshold = {threshold} makes labels of scores, and this loss compares pairs"
+            ))
+            .with_argument("score_threshold")),
+            (_, Some(threshold)) if !threshold.is_finite() => Err(Error::parameter(format!(
+                "score_threshold = {threshold}; allowed: a finite number"
+            ))
+            .with_argument("score_threshold")),
+            (DataShape::Grouped, _) if self.one_y_per_x => Err(Error::parameter(
+                "one_y_per_x keeps one completion of each prompt, and this loss compares several",
+            )
+            .with_argument("one_y_per_x")),
+            _ => Ok(()),
         }
     }
 }
@@ -113,7 +154,11 @@ pub fn load<P: AsRef<Path>>(
     tokenizer: Option<&Tokenizer>,
     options: &DataOptions,
 ) -> Result<Loaded> {
-    options.limits.check()?;
+    options.check()?;
+    let control = options.control.as_ref();
+    let controls = control
+        .map(|control| control.encode(tokenizer, options))
+        .transpose()?;
     if files.is_empty() {
         return Err(Error::parameter("no data files are given").with_argument("data"));
     }
@@ -122,6 +167,7 @@ pub fn load<P: AsRef<Path>>(
         options,
         tokenizer.and_then(Tokenizer::bos),
         tokenizer.map_or(&[], Tokenizer::stop_tokens),
+        controls,
         names.collect(),
     );
     let encoder = Encoder {
@@ -129,13 +175,21 @@ pub fn load<P: AsRef<Path>>(
         boundary: options.boundary,
         keep_texts: options.keep_texts,
     };
+    let encode = |example| encoder.encode(example);
     for path in files {
-        read(path.as_ref(), &encoder, &mut collector)?;
+        read(path.as_ref(), encode, |place, example| {
+            collector.push(place, example)
+        })?;
     }
     collector.finish()
 }
 
-fn read(path: &Path, encoder: &Encoder<'_>, collector: &mut Collector<'_>) -> Result<()> {
+/// Encodes a file's lines on all threads; `push` takes them in their order.
+fn read(
+    path: &Path,
+    encode: impl Fn(Example) -> Result<Encoded> + Sync,
+    mut push: impl FnMut(Place, Encoded) -> Result<()>,
+) -> Result<()> {
     let mut lines = Lines::open(path)?;
     let mut any = false;
     loop {
@@ -144,11 +198,11 @@ fn read(path: &Path, encoder: &Encoder<'_>, collector: &mut Collector<'_>) -> Re
         any |= !last;
         let encoded: Vec<_> = chunk
             .into_par_iter()
-            .map(|line| encode_line(path.to_owned(), line, encoder))
+            .map(|line| encode_line(path.to_owned(), line, &encode))
             .collect();
         for example in encoded {
             let (place, example) = example?;
-            collector.push(place, example)?;
+            push(place, example)?;
         }
         // Only now: lines before a broken one show their own errors first.
         if let Some(error) = broken {
@@ -170,14 +224,14 @@ fn read(path: &Path, encoder: &Encoder<'_>, collector: &mut Collector<'_>) -> Re
 fn encode_line(
     path: PathBuf,
     line: Line,
-    encoder: &Encoder<'_>,
-) -> Result<(Place, encode::Encoded)> {
+    encode: impl Fn(Example) -> Result<Encoded>,
+) -> Result<(Place, Encoded)> {
     let place = Place {
         path,
         line: line.number,
     };
     let example = example::parse(&line.text).map_err(|reason| place.error(reason))?;
-    match encoder.encode(example) {
+    match encode(example) {
         Ok(encoded) => Ok((place, encoded)),
         Err(error) => Err(error.context(place)),
     }

@@ -1,5 +1,6 @@
 //! The alignment engine: data, models, sessions, checkpoints, generation and evaluation on candle.
 
+pub mod advise;
 mod atomic;
 pub mod bank;
 mod checkpoint;
@@ -18,6 +19,8 @@ mod optimizer;
 mod records;
 mod reference;
 mod run_folder;
+pub mod saturation;
+pub mod score;
 pub mod session;
 mod storage;
 pub mod tokenizer;

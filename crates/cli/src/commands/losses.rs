@@ -78,7 +78,7 @@ fn explanation(spec: &Spec) -> String {
 }
 
 /// `ReferencePoint` as "reference point".
-fn words(name: &str) -> String {
+pub(super) fn words(name: &str) -> String {
     let mut text = String::new();
     for c in name.chars() {
         if c.is_uppercase() && !text.is_empty() {

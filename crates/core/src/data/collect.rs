@@ -5,29 +5,36 @@ use std::sync::Arc;
 use halo_loss::{DataShape, Label};
 use halo_train::{Dataset, Record, Unit};
 
+use super::control::Controls;
 use super::encode::{Answer, Border, Encoded};
-use super::limits::Cut;
+use super::example::Columns;
+use super::limits::{Cut, Limits};
 use super::lines::Place;
 use super::report::Report;
 use super::{DataOptions, Loaded, Text};
 use crate::{Error, Result};
 
+mod judge;
 mod survey;
+
+pub(super) use judge::Marks;
 
 /// Collects examples in the order of the files.
 pub(super) struct Collector<'a> {
     options: &'a DataOptions,
     bos: Option<u32>,
     stop: &'a [u32],
+    controls: Option<Controls>,
+    /// What is left for the data's own tokens.
+    limits: Limits,
     /// Each prompt with its completions: one, or a pair.
     units: Vec<Candidate>,
     report: Report,
-    /// Where 0 and −1 were first read as a label.
-    zero: Option<Place>,
-    minus: Option<Place>,
+    marks: Marks,
 }
 
 struct Candidate {
+    /// Without a control text, so that equal prompts are found whatever their labels.
     prompt: Vec<u32>,
     prompt_text: Arc<str>,
     /// One labelled completion, or chosen and rejected.
@@ -39,6 +46,7 @@ struct Kept {
     tokens: Vec<u32>,
     text: String,
     label: Label,
+    columns: Columns,
 }
 
 impl<'a> Collector<'a> {
@@ -46,20 +54,23 @@ impl<'a> Collector<'a> {
         options: &'a DataOptions,
         bos: Option<u32>,
         stop: &'a [u32],
+        controls: Option<Controls>,
         files: Vec<String>,
     ) -> Self {
+        let within = |controls: &Controls| controls.within(options.limits);
         Collector {
             options,
             bos,
             stop,
+            limits: controls.as_ref().map_or(options.limits, within),
+            controls,
             units: Vec::new(),
             report: Report {
                 files,
                 pairs: options.shape == DataShape::Paired,
                 ..Report::default()
             },
-            zero: None,
-            minus: None,
+            marks: Marks::default(),
         }
     }
 
@@ -70,20 +81,18 @@ impl<'a> Collector<'a> {
     pub(super) fn push(&mut self, place: Place, mut example: Encoded) -> Result<()> {
         self.report.read += 1;
         self.check_vocabulary(&place, &example)?;
-        let labelled = self.label(&place, &mut example)?;
+        let labelled = self.judge(&place, &mut example)?;
         match example.border {
             Border::Clean => {}
             Border::Joined => self.report.joined += 1,
             Border::Differs => self.report.differs += 1,
         }
-        let prompt_cut = self
-            .options
-            .limits
-            .cut_prompt(&mut example.prompt, self.bos);
+        let prompt_cut = self.limits.cut_prompt(&mut example.prompt, self.bos);
         let id = example.id.unwrap_or_else(|| default_id(&place));
         let mut kept = Vec::new();
-        for (answer, label) in labelled {
+        for (number, (answer, label)) in labelled.into_iter().enumerate() {
             let id = match (answer.side, label) {
+                (None, _) if example.listed => format!("{id}/{}", number + 1),
                 (None, _) => id.clone(),
                 (_, Label::Desirable) => format!("{id}/chosen"),
                 (_, Label::Undesirable) => format!("{id}/rejected"),
@@ -141,15 +150,28 @@ impl<'a> Collector<'a> {
         for candidate in self.units {
             let first = records.len();
             for answer in candidate.answers {
+                let (mut prompt, mut text) =
+                    (candidate.prompt.clone(), candidate.prompt_text.clone());
+                if let Some(controls) = &self.controls {
+                    prompt.extend(controls.tokens(answer.label));
+                    if self.options.keep_texts {
+                        text = controls.text(&text, answer.label);
+                    }
+                }
+                let columns = answer.columns;
                 records.push(Record {
                     id: answer.id,
-                    prompt: candidate.prompt.clone(),
+                    prompt,
                     completion: answer.tokens,
                     label: answer.label,
+                    score: columns.score,
+                    weight: columns.weight,
+                    beta_scale: columns.beta_scale,
+                    old_logps: columns.old_logps,
                     ..Record::default()
                 });
                 texts.push(Text {
-                    prompt: candidate.prompt_text.clone(),
+                    prompt: text,
                     completion: answer.text,
                 });
             }
@@ -169,54 +191,6 @@ impl<'a> Collector<'a> {
         })
     }
 
-    /// The completions that the loss can use, each with its label.
-    fn label(&mut self, place: &Place, example: &mut Encoded) -> Result<Vec<(Answer, Label)>> {
-        let answers = std::mem::take(&mut example.answers);
-        if let Some(mark) = example.mark {
-            match mark.number {
-                Some(0) if self.zero.is_none() => self.zero = Some(place.clone()),
-                Some(-1) if self.minus.is_none() => self.minus = Some(place.clone()),
-                _ => {}
-            }
-            if let (Some(zero), Some(minus)) = (&self.zero, &self.minus) {
-                return Err(place.error(format!(
-                    "labels 0 ({zero}) and -1 ({minus}) in one data set: is 0 undesirable, or neutral?"
-                )));
-            }
-        }
-        let paired = answers.len() == 2;
-        match (self.options.shape, paired, example.mark) {
-            (DataShape::Paired, false, _) => Err(place.error(
-                "this loss compares two completions of one prompt: give `prompt`, `chosen`, `rejected`, or choose a \
-                 loss for labelled completions (see halo losses)",
-            )),
-            (DataShape::Unpaired, false, None) => Err(place.error("`label` is missing")),
-            (DataShape::Grouped, ..) => Err(Error::parameter(
-                "losses over groups of scored completions cannot read data files yet",
-            )),
-            // Demonstrations: the chosen one of a pair, and what is not labelled undesirable.
-            (DataShape::Any, ..) => {
-                let mut wanted = Vec::new();
-                for answer in answers {
-                    let mark = example.mark.map(|mark| mark.label);
-                    match answer.side.or(mark).unwrap_or(Label::Desirable) {
-                        Label::Desirable => wanted.push((answer, Label::Desirable)),
-                        Label::Undesirable => self.report.dropped_undesirable += 1,
-                    }
-                }
-                Ok(wanted)
-            }
-            _ => Ok(answers
-                .into_iter()
-                .map(|answer| {
-                    let mark = example.mark.map(|mark| mark.label);
-                    let label = answer.side.or(mark).unwrap_or(Label::Desirable);
-                    (answer, label)
-                })
-                .collect()),
-        }
-    }
-
     /// Cuts a unit and keeps it, if every completion of it has something left.
     fn unit(
         &mut self,
@@ -228,16 +202,16 @@ impl<'a> Collector<'a> {
         let mut kept = Vec::with_capacity(answers.len());
         let (mut shortened, mut endless) = (false, false);
         for (mut answer, id, label) in answers {
+            let control = self.control(label).len();
             // Without a prompt the first token is context.
-            let least = usize::from(prompt.is_empty());
+            let least = usize::from(prompt.len() + control == 0);
             if answer.empty || answer.tokens.len() <= least {
                 self.report.dropped_empty += 1;
                 return;
             }
             match self
-                .options
                 .limits
-                .cut_completion(prompt.len(), &mut answer.tokens)
+                .cut_completion(prompt.len() + control, &mut answer.tokens)
             {
                 Cut::Emptied => {
                     self.report.dropped_truncated += 1;
@@ -247,7 +221,11 @@ impl<'a> Collector<'a> {
                     self.report.dropped_truncated += 1;
                     return;
                 }
-                Cut::Shortened => shortened = true,
+                Cut::Shortened => {
+                    shortened = true;
+                    let scored = answer.tokens.len() - least;
+                    answer.columns.old_logps.truncate(scored);
+                }
                 Cut::Whole => {
                     endless |= !answer.tokens.iter().any(|token| self.stop.contains(token));
                 }
@@ -257,6 +235,7 @@ impl<'a> Collector<'a> {
                 tokens: answer.tokens,
                 text: answer.text,
                 label,
+                columns: answer.columns,
             });
         }
         if kept.is_empty() {
@@ -270,6 +249,13 @@ impl<'a> Collector<'a> {
             prompt_text: prompt_text.clone(),
             answers: kept,
         });
+    }
+
+    /// The control tokens that go before a completion of this label.
+    fn control(&self, label: Label) -> &[u32] {
+        self.controls
+            .as_ref()
+            .map_or(&[], |controls| controls.tokens(label))
     }
 
     fn check_vocabulary(&self, place: &Place, example: &Encoded) -> Result<()> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use halo_loss::Label;
 use serde::{Deserialize, Serialize};
 
-use super::example::{Answers, Content, Example, Mark};
+use super::example::{Answers, Columns, Content, Example, Mark};
 use crate::Result;
 use crate::tokenizer::{Extras, Message, Tokenizer};
 use crate::{Error, tokenizer};
@@ -29,8 +29,10 @@ pub(super) struct Encoded {
     pub(super) id: Option<String>,
     pub(super) prompt: Vec<u32>,
     pub(super) prompt_text: Arc<str>,
-    /// One, or chosen and rejected.
+    /// One, or chosen and rejected, or a list.
     pub(super) answers: Vec<Answer>,
+    /// Whether they stood in a list: then a number tells their ids apart.
+    pub(super) listed: bool,
     pub(super) mark: Option<Mark>,
     pub(super) border: Border,
 }
@@ -44,6 +46,8 @@ pub(super) struct Answer {
     pub(super) side: Option<Label>,
     /// Nothing was written, whatever a template puts around it.
     pub(super) empty: bool,
+    /// What else the line says of it.
+    pub(super) columns: Columns,
 }
 
 /// How prompt and completion met.
@@ -81,6 +85,7 @@ impl Encoder<'_> {
             id,
             prompt,
             answers,
+            columns,
             tools,
             variables,
         } = example;
@@ -89,6 +94,7 @@ impl Encoder<'_> {
             tools: tools.as_ref(),
             variables: variables.as_ref(),
         };
+        let listed = matches!(answers, Answers::List(_));
         let (sides, mark) = match answers {
             Answers::Plain(content) => (vec![(content, None)], None),
             Answers::Labelled(content, mark) => (vec![(content, None)], Some(mark)),
@@ -99,18 +105,26 @@ impl Encoder<'_> {
                 ],
                 None,
             ),
+            Answers::List(answers) => {
+                let sides = answers.into_iter().map(|content| (content, None));
+                (sides.collect(), None)
+            }
         };
-        let (prompt, answers, border) = match prompt {
+        let (prompt, mut answers, border) = match prompt {
             Some(Content::Tokens(prompt)) => self.tokens(prompt, sides)?,
             Some(Content::Chat(prompt)) => self.chat(&prompt, sides, &extras)?,
             Some(Content::Text(prompt)) => self.text(&prompt, sides)?,
             None => self.text("", sides)?,
         };
+        for (answer, columns) in answers.iter_mut().zip(columns) {
+            answer.columns = columns;
+        }
         Ok(Encoded {
             id,
             prompt: prompt.tokens,
             prompt_text: self.kept(prompt.text).into(),
             answers,
+            listed,
             mark,
             border,
         })
@@ -136,6 +150,7 @@ impl Encoder<'_> {
                     empty: tokens.is_empty(),
                     tokens,
                     side,
+                    columns: Columns::default(),
                 })
             })
             .collect::<Result<_>>()?;
@@ -255,6 +270,7 @@ impl Encoder<'_> {
                 }),
                 side,
                 empty,
+                columns: Columns::default(),
             })
             .collect();
         Ok((prompt, answers, border))

@@ -6,8 +6,11 @@ use serde_json::Value;
 
 use crate::tokenizer::Message;
 
+mod columns;
 pub(super) mod field;
 
+pub(super) use columns::Columns;
+use columns::columns;
 use field::{chat, content, excerpt, mark, object, shown, string, tokens, tools};
 
 /// One line of a data file.
@@ -17,6 +20,8 @@ pub(super) struct Example {
     /// `None` for a text that is all completion.
     pub(super) prompt: Option<Content>,
     pub(super) answers: Answers,
+    /// Of each completion, in their order.
+    pub(super) columns: Vec<Columns>,
     /// JSON schemas of tools, for the chat template.
     pub(super) tools: Option<Value>,
     /// More variables for the chat template.
@@ -41,6 +46,8 @@ pub(super) enum Answers {
         chosen: Content,
         rejected: Content,
     },
+    /// Any number of completions, which only their scores judge.
+    List(Vec<Content>),
 }
 
 /// A label, and how it was written: 0 and −1 both mean undesirable, but not in one data set.
@@ -53,7 +60,8 @@ pub(super) struct Mark {
 
 /// The shapes, for messages.
 const SHAPES: &str = "prompt + completion + label; prompt + chosen + rejected; messages + kto_tag; prompt + completion; \
-                      text; prompt_ids + completion_ids + label; prompt_ids + chosen_ids + rejected_ids";
+                      prompt + completions + scores; text; prompt_ids + completion_ids + label; \
+                      prompt_ids + chosen_ids + rejected_ids";
 
 /// The known keys. Deriving makes a key that appears twice an error; unknown keys are the user's own.
 #[derive(Deserialize, Default)]
@@ -62,6 +70,7 @@ struct Line {
     id: Option<Value>,
     prompt: Option<Value>,
     completion: Option<Value>,
+    completions: Option<Value>,
     label: Option<Value>,
     kto_tag: Option<Value>,
     chosen: Option<Value>,
@@ -75,6 +84,17 @@ struct Line {
     rejected_ids: Option<Value>,
     tools: Option<Value>,
     chat_template_kwargs: Option<Value>,
+    score: Option<Value>,
+    scores: Option<Value>,
+    chosen_score: Option<Value>,
+    rejected_score: Option<Value>,
+    score_chosen: Option<Value>,
+    score_rejected: Option<Value>,
+    weight: Option<Value>,
+    beta_scale: Option<Value>,
+    old_logps: Option<Value>,
+    chosen_old_logps: Option<Value>,
+    rejected_old_logps: Option<Value>,
 }
 
 /// Reads one line.
@@ -107,20 +127,36 @@ pub(super) fn parse(text: &str) -> Result<Example, String> {
         if line.completion.is_some() {
             return Err("`completion` and `chosen` are both there; give one of the shapes".into());
         }
-        let chosen = content("chosen", line.chosen)?;
-        let rejected = content("rejected", line.rejected)?;
-        pair(line.prompt, chosen, rejected)?
+        if line.completions.is_some() {
+            return Err("`completions` and `chosen` are both there; give one of the shapes".into());
+        }
+        let chosen = content("chosen", line.chosen.take())?;
+        let rejected = content("rejected", line.rejected.take())?;
+        pair(line.prompt.take(), chosen, rejected)?
+    } else if let Some(completions) = line.completions.take() {
+        if line.completion.is_some() {
+            return Err("`completion` and `completions` are both there; give one".into());
+        }
+        if mark.is_some() {
+            return Err(
+                "a label cannot judge several `completions`; give `scores`, or a line for each"
+                    .into(),
+            );
+        }
+        let prompt = content("prompt", line.prompt.take())?;
+        let completions = list(&prompt, completions)?;
+        (Some(prompt), Answers::List(completions))
     } else if line.completion.is_some() || line.prompt.is_some() {
-        let prompt = content("prompt", line.prompt)?;
-        let completion = content("completion", line.completion)?;
+        let prompt = content("prompt", line.prompt.take())?;
+        let completion = content("completion", line.completion.take())?;
         alike(&prompt, "completion", &completion)?;
         (Some(prompt), judged(completion))
-    } else if let Some(messages) = line.messages {
+    } else if let Some(messages) = line.messages.take() {
         split("messages", chat("messages", &messages)?).map(|(x, y)| (Some(x), judged(y)))?
-    } else if let Some(messages) = line.conversations {
+    } else if let Some(messages) = line.conversations.take() {
         split("conversations", chat("conversations", &messages)?)
             .map(|(x, y)| (Some(x), judged(y)))?
-    } else if let Some(text) = line.text {
+    } else if let Some(text) = line.text.take() {
         (None, judged(Content::Text(string("text", text)?)))
     } else {
         return Err(format!(
@@ -129,6 +165,7 @@ pub(super) fn parse(text: &str) -> Result<Example, String> {
         ));
     };
 
+    let columns = columns(&line, prompt.as_ref(), &answers)?;
     let id = match line.id {
         None => None,
         Some(Value::String(id)) => Some(id),
@@ -154,6 +191,7 @@ pub(super) fn parse(text: &str) -> Result<Example, String> {
         id,
         prompt,
         answers,
+        columns,
         tools: tools(line.tools)?,
         variables,
     })
@@ -213,6 +251,26 @@ fn pair(
     alike(&prompt, "chosen", &chosen)?;
     alike(&prompt, "rejected", &rejected)?;
     Ok((Some(prompt), Answers::Pair { chosen, rejected }))
+}
+
+/// Several completions of one prompt.
+fn list(prompt: &Content, value: Value) -> Result<Vec<Content>, String> {
+    let Value::Array(items) = value else {
+        return Err(format!(
+            "`completions` must be a list of completions, not {}",
+            shown(&value)
+        ));
+    };
+    if items.is_empty() {
+        return Err("`completions` is an empty list".into());
+    }
+    let read = |(index, item): (usize, Value)| {
+        let name = format!("completions[{index}]");
+        let answer = content(&name, Some(item))?;
+        alike(prompt, &name, &answer)?;
+        Ok(answer)
+    };
+    items.into_iter().enumerate().map(read).collect()
 }
 
 /// The length in bytes of the beginning that two texts share.

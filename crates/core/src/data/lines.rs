@@ -13,14 +13,14 @@ const MAX_LINE: usize = 64 << 20;
 
 /// One line that is not blank.
 #[derive(Debug)]
-pub(super) struct Line {
+pub(crate) struct Line {
     /// Counted from 1, blank lines included.
-    pub(super) number: usize,
-    pub(super) text: String,
+    pub(crate) number: usize,
+    pub(crate) text: String,
 }
 
 /// The lines of one file, read as they are asked for.
-pub(super) struct Lines {
+pub(crate) struct Lines {
     path: PathBuf,
     reader: Box<dyn BufRead>,
     number: usize,
@@ -28,14 +28,14 @@ pub(super) struct Lines {
 
 /// A file and a line number, for messages.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Place {
-    pub(super) path: PathBuf,
-    pub(super) line: usize,
+pub(crate) struct Place {
+    pub(crate) path: PathBuf,
+    pub(crate) line: usize,
 }
 
 impl Place {
     /// A data error at this place: `FILE, line N: reason`.
-    pub(super) fn error(&self, reason: impl std::fmt::Display) -> Error {
+    pub(crate) fn error(&self, reason: impl std::fmt::Display) -> Error {
         Error::data(format!("{self}: {reason}"))
     }
 }
@@ -47,7 +47,7 @@ impl std::fmt::Display for Place {
 }
 
 impl Lines {
-    pub(super) fn open(path: &Path) -> Result<Lines> {
+    pub(crate) fn open(path: &Path) -> Result<Lines> {
         let failed = |e| Error::io(path, e);
         let mut plain = BufReader::with_capacity(1 << 16, File::open(path).map_err(failed)?);
         let gzip = plain.fill_buf().map_err(failed)?.starts_with(&[0x1f, 0x8b]);
@@ -79,7 +79,7 @@ impl Lines {
     ///
     /// # Errors
     /// A line that is too long or not UTF-8, damaged gzip data, or a read error.
-    pub(super) fn next(&mut self) -> Result<Option<Line>> {
+    pub(crate) fn next(&mut self) -> Result<Option<Line>> {
         loop {
             let mut bytes = Vec::new();
             self.number += 1;

@@ -43,6 +43,10 @@ pub struct Report {
     pub duplicates: usize,
     /// Kept, and equal to an earlier one but for its label; for pairs, the same preferred the other way round.
     pub contradictions: usize,
+    /// Completions whose score is +1 or −1 by their label, because the data gives none and the loss compares scores.
+    pub derived_scores: usize,
+    /// Kept completions with a control text before them.
+    pub controlled: usize,
     /// Kept pairs whose two completions are equal: nothing to learn.
     pub ties: usize,
     /// Tokens of the kept prompts, each record's counted.
@@ -116,6 +120,14 @@ impl fmt::Display for Report {
             (
                 self.contradictions,
                 "contradict an earlier label of the same completion",
+            ),
+            (
+                self.derived_scores,
+                "without a score: +1 or -1 by the label",
+            ),
+            (
+                self.controlled,
+                "with a control text for the label before the completion; the desirable one must end prompts at inference",
             ),
             (self.ties, "pairs of equal completions: nothing to learn"),
         ];

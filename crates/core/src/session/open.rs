@@ -9,7 +9,7 @@ use halo_train::{Machine, needs_reference};
 use super::Session;
 use crate::checkpoint;
 use crate::config::TrainConfig;
-use crate::data::{self, DataOptions, Limits};
+use crate::data::{self, Control, DataOptions, Limits};
 use crate::models::{Loaded, Readout, Training, load_for};
 use crate::optimizer::Optimizer;
 use crate::records::Lines;
@@ -150,9 +150,37 @@ fn read_data(config: &TrainConfig, loss: &Loss, model: &Loaded) -> Result<data::
         one_y_per_x: config.one_y_per_x,
         vocab_size: Some(model.decoder.config().vocab_size),
         keep_texts: config.record_examples,
+        score_threshold: config.score_threshold,
+        control: control(config, loss)?,
         ..DataOptions::new(loss.data_shape())
     };
     data::load(&config.data, tokenizer.as_ref(), &options)
+}
+
+/// The texts that the loss asks the data step to put before completions.
+///
+/// # Errors
+/// A text for a loss that reads none.
+fn control(config: &TrainConfig, loss: &Loss) -> Result<Option<Control>> {
+    let (desirable, undesirable) = (&config.control_desirable, &config.control_undesirable);
+    if loss.needs(Need::ControlTokens) {
+        let default = Control::default();
+        return Ok(Some(Control {
+            desirable: desirable.clone().unwrap_or(default.desirable),
+            undesirable: undesirable.clone().unwrap_or(default.undesirable),
+        }));
+    }
+    let given = [
+        ("control_desirable", desirable),
+        ("control_undesirable", undesirable),
+    ];
+    match given.iter().find(|(_, text)| text.is_some()) {
+        None => Ok(None),
+        Some((key, _)) => {
+            let message = format!("{key} is set, and {} has no control texts", loss.name());
+            Err(Error::parameter(message).with_argument(*key))
+        }
+    }
 }
 
 /// The reference: another folder's model, or the policy as it starts (frozen copy, or adapter snapshot on the shared base).

@@ -35,6 +35,7 @@ impl Collector<'_> {
 
     /// Fills the report's counts of what is kept.
     pub(super) fn count(&mut self) {
+        let controls = self.controls.as_ref();
         let report = &mut self.report;
         report.kept = self.units.len();
         let mut prompts: HashMap<&[u32], HashMap<Vec<&[u32]>, Label>> = HashMap::new();
@@ -45,9 +46,12 @@ impl Collector<'_> {
                     Label::Desirable => report.desirable += 1,
                     Label::Undesirable => report.undesirable += 1,
                 }
-                report.prompt_tokens += unit.prompt.len() as u64;
+                let control = controls.map_or(0, |controls| controls.tokens(answer.label).len());
+                let prompt = unit.prompt.len() + control;
+                report.controlled += usize::from(control > 0);
+                report.prompt_tokens += prompt as u64;
                 report.completion_tokens += answer.tokens.len() as u64;
-                report.longest = report.longest.max(unit.prompt.len() + answer.tokens.len());
+                report.longest = report.longest.max(prompt + answer.tokens.len());
             }
             let mut completions: Vec<&[u32]> = unit
                 .answers

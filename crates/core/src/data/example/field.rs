@@ -8,7 +8,7 @@ use super::{Content, Mark};
 use crate::tokenizer::Message;
 
 /// A line as an object with known keys.
-pub(in crate::data) fn object<T: for<'a> Deserialize<'a>>(text: &str) -> Result<T, String> {
+pub(crate) fn object<T: for<'a> Deserialize<'a>>(text: &str) -> Result<T, String> {
     let start = text.trim_start();
     if !start.starts_with('{') {
         let hint = match start.starts_with('[') {
