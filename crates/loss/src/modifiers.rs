@@ -74,8 +74,7 @@ pub(crate) const SMOOTHED_MARGIN: &[&Modifier] = &[
     &HUMANLINE,
 ];
 /// The same for a loss with a likelihood of its own, which does not become one of g(r) or of r / n.
-pub(crate) const MARGIN_WITH_NLL: &[&Modifier] =
-    &[&F_DIVERGENCE, &LABEL_SMOOTHING, &LD_ALPHA, &WPO, &HUMANLINE];
+pub(crate) const MARGIN_WITH_NLL: &[&Modifier] = &[&F_DIVERGENCE, &LABEL_SMOOTHING, &WPO];
 /// The same for a loss that divides by lengths itself.
 pub(crate) const MARGIN_OF_MEANS: &[&Modifier] = &[
     &F_DIVERGENCE,
@@ -152,6 +151,11 @@ pub(crate) fn apply(
         let message =
             "humanline = true limits log-ratios, and with these parameters the loss has none";
         return Err(Error::parameter(HUMANLINE.name, message));
+    }
+    if around.nll_weight > 0.0 && built.tokens.per_token() {
+        // one derivative a row cannot serve a likelihood of all tokens beside a preference of some
+        let message = "nll_weight does not go with humanline or ld_alpha: add the likelihood as a term of its own, as in `LOSS + 0.5*sft`";
+        return Err(Error::parameter(NLL_WEIGHT.name, message));
     }
     let on = [
         (around.length_average, &LENGTH_AVERAGE),
