@@ -239,7 +239,7 @@ fn an_unknown_loss() {
 #[test]
 fn an_unknown_parameter_of_a_loss() {
     let spec = halo_loss::find("kto").unwrap();
-    let known: Vec<_> = spec.params.iter().map(|param| param.name).collect();
+    let known: Vec<_> = spec.all_params().map(|param| param.name).collect();
     Train::new("unknown-parameter").args("--set betta=1").says(
         ARGUMENT,
         &format!(
@@ -252,8 +252,27 @@ fn an_unknown_parameter_of_a_loss() {
 #[test]
 fn a_parameter_out_of_range() {
     for (args, message) in [
-        ("--set beta=-1", "kto: beta = -1 is outside 1e-6..=10000"),
+        ("--set beta=-1", "kto: beta = -1 is outside 1e-6..=100000"),
         ("--set beta", "\"beta\" is not of the form key=value"),
+        ("--ramp beta", "--ramp \"beta\" is not of the form key=to"),
+        (
+            "--ramp beta=1:round",
+            "\"1:round\" is not TO[:SHAPE[:START[:END]]], as in 0.5:cosine:0.1:0.9; shapes: linear, cosine, geometric",
+        ),
+        (
+            "--ramp value=1",
+            "loss_schedule.value: no parameter of kto that is a number",
+        ),
+        ("--ramp beta=-1", "kto: beta = -1 is outside 1e-6..=100000"),
+        (
+            "--reference-sync 0:2",
+            "reference_sync.mix = 0 is outside 0 (exclusive)..=1",
+        ),
+        ("--loss kto+kto", "kto stands twice in the sum"),
+        (
+            "--loss 0*kto",
+            "\"0\" in \"0*kto\" is not a positive weight",
+        ),
         ("--lr=-1", "learning_rate = -1; allowed: 0 to 1000"),
         ("--lr nan", "learning_rate = NaN; allowed: 0 to 1000"),
         (

@@ -107,6 +107,8 @@ fn json_prints_the_lines_of_the_metrics() {
             "learnt",
             "active",
             "given_up",
+            "clipped",
+            "inside",
             "grad_norm",
             "learning_rate",
             "tokens",
@@ -115,7 +117,7 @@ fn json_prints_the_lines_of_the_metrics() {
         ] {
             assert!(json.get(key).is_some(), "{key}: {line}");
         }
-        assert_eq!(json.as_object().unwrap().len(), 19);
+        assert_eq!(json.as_object().unwrap().len(), 21);
     }
 }
 
@@ -125,7 +127,7 @@ fn json_errors_carry_argument_and_code() {
     let said = say(&mut train.command());
     assert_eq!((said.code, said.stdout.as_str()), (Some(2), ""));
     let json: Value = serde_json::from_str(&said.stderr).unwrap();
-    assert_eq!(json["error"], "kto: beta = -1 is outside 1e-6..=10000");
+    assert_eq!(json["error"], "kto: beta = -1 is outside 1e-6..=100000");
     assert_eq!(json["argument"], "beta");
     assert_eq!(json["exit_code"], 2);
 }
