@@ -17,6 +17,7 @@ def kto_steepest(p, r, gain):
         "logistic": D("0.25"),
         "log_sigmoid": D(1),
         "identity": D(1),
+        "hinge": D(1),
         "kahneman_tversky": CHORD ** (alpha - 1) * (1 if gain >= 0 else kappa),
     }[p.get("value", "logistic")]
     n = r["tokens"] if p.get("length_average") else 1

@@ -46,6 +46,8 @@ def kto(p, unit):
         return [class_weight(p, r) * -ls(u)]
     if kind == "identity":
         return [class_weight(p, r) * (1 - u)]
+    if kind == "hinge":
+        return [class_weight(p, r) * (1 - min(u, D(1)))]
     return [class_weight(p, r) * (1 - kt(u, alpha, kappa))]
 
 
@@ -108,7 +110,7 @@ PUBLISHED_KTO = {
         "B": ("1.53384229159", "0.240913444408"),
     },
 }
-VALUES = ("logistic", "log_sigmoid", "identity", "kahneman_tversky")
+VALUES = ("logistic", "log_sigmoid", "identity", "kahneman_tversky", "hinge")
 
 
 def far_rows():

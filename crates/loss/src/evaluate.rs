@@ -173,7 +173,7 @@ fn reduce<const N: usize>(
         values: vec![0.0; count / N],
         ..Evaluation::default()
     };
-    for (indices, unit) in units::<N>(part.built.coupling, &prepared.rows) {
+    for (indices, unit) in units::<N>(&part.built, &prepared.rows) {
         let first = indices[0];
         if desirable_only && unit[0].label == Label::Undesirable {
             continue;

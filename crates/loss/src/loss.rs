@@ -93,9 +93,18 @@ impl Loss {
 
     /// How its reference point is estimated; `None` for a loss that has none.
     pub fn reference_point(&self) -> Option<Estimator> {
+        self.estimating()
+            .and_then(|part| part.built.reference_point)
+    }
+
+    /// The term with a reference point; one that has left it out only if there is no other.
+    fn estimating(&self) -> Option<&Part> {
+        let needs = |part: &&Part| part.built.needs.contains(&Need::ReferencePoint);
+        let has = |part: &&Part| part.built.reference_point.is_some();
         self.parts
             .iter()
-            .find_map(|part| part.built.reference_point)
+            .find(needs)
+            .or_else(|| self.parts.iter().find(has))
     }
 
     /// How advantages are made of the data's rewards; `None` for a loss that reads none.
@@ -169,8 +178,7 @@ impl Loss {
     pub fn observe<'a>(&self, batch: impl Into<Batch<'a>>) -> Result<Vec<f64>, Error> {
         let batch = batch.into();
         check_tokens(self, &batch)?;
-        let holder = |part: &&Part| part.built.reference_point.is_some();
-        let Some(part) = self.parts.iter().find(holder) else {
+        let Some(part) = self.estimating() else {
             return Ok(Vec::new());
         };
         let prepared = part.built.tokens.prepare(&batch, false);

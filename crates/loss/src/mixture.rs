@@ -8,9 +8,9 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use crate::error::Error;
-use crate::loss::{self, Loss};
+use crate::loss::{self, Loss, Part};
 use crate::params::{ParamValue, Params};
-use crate::spec::DataShape;
+use crate::spec::{DataShape, Need};
 
 /// The terms of a weighted sum; `None` for a single name.
 ///
@@ -90,9 +90,8 @@ pub(crate) fn build(terms: &[(f64, &str)], params: &Params) -> Result<Loss, Erro
         let message = format!("{name}: its losses read data of different shapes");
         return Err(Error::parameter("loss", message));
     }
-    let estimators = parts
-        .iter()
-        .filter(|part| part.built.reference_point.is_some());
+    let estimates = |part: &&Part| part.built.needs.contains(&Need::ReferencePoint);
+    let estimators = parts.iter().filter(estimates);
     if estimators.count() > 1 {
         let message = format!("{name}: two of its losses estimate a reference point; one can");
         return Err(Error::parameter("loss", message));

@@ -131,10 +131,10 @@ pub fn places<'a>(
     };
     match &built.kernel {
         Kernel::Row(formula) => {
-            units(built.coupling, &rows).for_each(|(at, unit)| put(&at, scaled(&**formula, &unit)));
+            units(built, &rows).for_each(|(at, unit)| put(&at, scaled(&**formula, &unit)));
         }
         Kernel::Pair(formula) => {
-            units(built.coupling, &rows).for_each(|(at, unit)| put(&at, scaled(&**formula, &unit)));
+            units(built, &rows).for_each(|(at, unit)| put(&at, scaled(&**formula, &unit)));
         }
         Kernel::Token(_) => {}
     }

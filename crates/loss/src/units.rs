@@ -3,15 +3,18 @@
 use alloc::vec::Vec;
 
 use crate::example::{Row, Sequence};
-use crate::losses::Coupling;
+use crate::losses::{Built, Coupling};
+use crate::spec::Need;
 
 /// The units with the rows that they are made of: row `i` of a unit is its variable `i`.
-pub(crate) fn units<const N: usize>(
-    coupling: Coupling,
-    rows: &[Row],
-) -> impl Iterator<Item = ([usize; N], [Sequence<N>; N])> + '_ {
+pub(crate) fn units<'a, const N: usize>(
+    built: &Built,
+    rows: &'a [Row],
+) -> impl Iterator<Item = ([usize; N], [Sequence<N>; N])> + use<'a, N> {
     let count = rows.len() / N;
-    let (margins, partners) = match coupling {
+    // in a sum of losses a row may carry another term's reference point
+    let estimated = built.needs.contains(&Need::ReferencePoint);
+    let (margins, partners) = match built.coupling {
         Coupling::None => (None, None),
         Coupling::Margins => (Some(reference_margins(rows)), None),
         Coupling::Answers => (None, Some(equal_ranks(rows))),
@@ -25,6 +28,7 @@ pub(crate) fn units<const N: usize>(
         let beta_scale = rows[indices[0]].beta_scale;
         let mut sequences = core::array::from_fn(|i| Sequence {
             beta_scale,
+            z0: if estimated { rows[indices[i]].z0 } else { 0.0 },
             ..Sequence::new(&rows[indices[i]], i)
         });
         if let Some(margins) = &margins {

@@ -5,7 +5,13 @@ use crate::error::Error;
 use crate::params::Params;
 
 /// The words for them.
-pub const NAMES: &[&str] = &["logistic", "log_sigmoid", "identity", "kahneman_tversky"];
+pub const NAMES: &[&str] = &[
+    "logistic",
+    "log_sigmoid",
+    "identity",
+    "kahneman_tversky",
+    "hinge",
+];
 
 /// Below this |u| the power curve, whose slope is infinite at 0, is replaced by its chord.
 pub const CHORD: f64 = 1e-3;
@@ -19,6 +25,8 @@ pub enum Value {
     LogSigmoid,
     /// u: risk-neutral, unbounded.
     Identity,
+    /// min(u, 1): risk-neutral up to a gain that is enough. Ours.
+    Hinge,
     /// uᵅ for gains, −κ(−u)ᵅ for losses (Tversky and Kahneman 1992: α .88, κ 2.25).
     KahnemanTversky {
         /// α in (0, 1].
@@ -33,6 +41,7 @@ impl Value {
         Ok(match params.text("value")? {
             "log_sigmoid" => Value::LogSigmoid,
             "identity" => Value::Identity,
+            "hinge" => Value::Hinge,
             "kahneman_tversky" => Value::KahnemanTversky {
                 alpha: params.number("value_alpha")?,
                 loss_aversion: params.number("value_loss_aversion")?,
@@ -47,7 +56,7 @@ impl Value {
             // 1 - σ(u) without the cancellation
             Value::Logistic => (-u).sigmoid(),
             Value::LogSigmoid => -u.log_sigmoid(),
-            Value::Identity | Value::KahnemanTversky { .. } => {
+            Value::Identity | Value::Hinge | Value::KahnemanTversky { .. } => {
                 let (value, slope) = self.at(u.value);
                 1.0 - u.chain(value, slope)
             }
@@ -60,6 +69,8 @@ impl Value {
             Value::Logistic => (sigmoid(u), sigmoid(u) * sigmoid(-u)),
             Value::LogSigmoid => (log_sigmoid(u), sigmoid(-u)),
             Value::Identity => (u, 1.0),
+            Value::Hinge if u < 1.0 => (u, 1.0),
+            Value::Hinge => (1.0, 0.0),
             Value::KahnemanTversky {
                 alpha,
                 loss_aversion,
@@ -84,7 +95,7 @@ impl Value {
     pub fn max_slope(self) -> f64 {
         match self {
             Value::Logistic => 0.25,
-            Value::LogSigmoid | Value::Identity => 1.0,
+            Value::LogSigmoid | Value::Identity | Value::Hinge => 1.0,
             Value::KahnemanTversky {
                 alpha,
                 loss_aversion,
@@ -110,6 +121,7 @@ impl Value {
             }
             Value::LogSigmoid => (Some(libm::log((1.0 - tolerance) / tolerance)), None),
             Value::Identity => (None, None),
+            Value::Hinge => (Some(1.0), None),
             Value::KahnemanTversky {
                 alpha,
                 loss_aversion,
@@ -151,7 +163,13 @@ mod tests {
         alpha: 0.88,
         loss_aversion: 2.25,
     };
-    const ALL: [Value; 4] = [Value::Logistic, Value::LogSigmoid, Value::Identity, POWER];
+    const ALL: [Value; 5] = [
+        Value::Logistic,
+        Value::LogSigmoid,
+        Value::Identity,
+        Value::Hinge,
+        POWER,
+    ];
 
     #[test]
     fn power_values_are_the_handbooks() {
@@ -215,6 +233,10 @@ mod tests {
                 let (learnt, given_up) = value.bounds(tolerance);
                 for (bound, side) in [(learnt, 1.0), (given_up, -1.0)] {
                     let Some(bound) = bound else { continue };
+                    if value == Value::Hinge {
+                        assert_eq!((value.at(bound).1, value.at(bound - 1e-9).1), (0.0, 1.0));
+                        continue;
+                    }
                     let steepest = match value {
                         Value::KahnemanTversky { .. } => value.at(side * CHORD / 2.0).1,
                         _ => value.max_slope(),

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use halo_loss::advice::Stance;
 use halo_loss::{
-    DataShape, Loss, Need, ParamKind, ParamValue, Params, Spec, find, modifiers, registry,
+    DataShape, Loss, Need, ParamKind, ParamValue, Params, Spec, find, modifiers, registry, value,
 };
 
 #[test]
@@ -271,7 +271,10 @@ fn no_other_file_names_a_loss() {
             .take_while(|(_, line)| line.trim() != "#[cfg(test)]")
         {
             let code = line.trim_start();
-            for spec in registry() {
+            // a value function may share its word with a loss
+            let of_values = path.ends_with("value.rs");
+            let names = registry().iter();
+            for spec in names.filter(|spec| !(of_values && value::NAMES.contains(&spec.name))) {
                 if !code.starts_with("//") && code.contains(&format!("\"{}\"", spec.name)) {
                     named.push(format!("{}:{}: {}", path.display(), number + 1, code));
                 }
