@@ -27,6 +27,7 @@ mod plan;
 mod setup;
 mod state;
 mod step;
+mod whole;
 mod work;
 
 use std::sync::Arc;

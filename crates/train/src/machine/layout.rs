@@ -87,15 +87,20 @@ impl Layout {
             layout.tasks.push_back(Task::Point(0..count));
         }
         let whole_first = setup.loss.couples() && (count > 1 || setup.plan.ranks > 1);
+        // Of a micro-batch's own z₀, as soon as its rows are known.
+        let point_apart = !point_first && setup.source != Source::None;
         if whole_first {
             for batch in 0..count {
                 layout.forward(setup, layout.batches[batch].main, false);
+                if point_apart {
+                    layout.tasks.push_back(Task::Point(batch..batch + 1));
+                }
             }
             layout.tasks.push_back(Task::Whole);
         }
         for batch in 0..count {
             layout.forward(setup, layout.batches[batch].main, true);
-            if !point_first && setup.source != Source::None {
+            if point_apart && !whole_first {
                 layout.tasks.push_back(Task::Point(batch..batch + 1));
             }
             layout.tasks.push_back(Task::Backward { batch });

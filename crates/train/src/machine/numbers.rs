@@ -97,7 +97,7 @@ fn starts(job: &Job) -> Vec<usize> {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Numbers {
     pub(super) rows: Vec<Row>,
-    tokens: TokenColumns,
+    pub(super) tokens: TokenColumns,
 }
 
 impl Numbers {

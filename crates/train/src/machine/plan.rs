@@ -23,8 +23,8 @@ pub(super) struct StepPlan {
     pub(super) norm: Normalizer,
     /// How many prompts the step has.
     pub(super) groups: usize,
-    /// How many rows it has, over all micro-batches and ranks.
-    pub(super) rows: usize,
+    /// Its rows as record indices, over all micro-batches and ranks.
+    pub(super) rows: Vec<usize>,
     /// One a micro-batch, on every rank the same number; this rank's share may be empty in the last.
     pub(super) batches: Vec<Batch>,
 }
@@ -118,7 +118,7 @@ pub(super) fn step(setup: &Setup, steps: &mut Steps, index: u64) -> Result<StepP
             desirable_tokens: tokens(true),
         },
         groups: numbers.len(),
-        rows: rows.len(),
+        rows,
         batches,
     })
 }

@@ -59,7 +59,7 @@ impl Setup {
         let total = plan.total_steps(data.units.len());
         let fingerprint = format!("{:016x}", data.fingerprint());
         let old = old_logps(&loss, &data)?;
-        let setup = Setup {
+        let mut setup = Setup {
             source,
             ask: ask(&loss),
             old,
@@ -72,6 +72,8 @@ impl Setup {
             fingerprint,
         };
         setup.check_plan()?;
+        // A parameter that switches something on along its way is at one of its ends on.
+        setup.ask = setup.ask.and(ask(&setup.loss_at(total.saturating_sub(1))?));
         Ok(setup)
     }
 

@@ -3,12 +3,13 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 
-use halo_loss::{Evaluation, Label, Row, evaluate};
+use halo_loss::{Evaluation, Point, Row, evaluate};
 
 use super::layout::{Layout, Part, Places, Task};
 use super::numbers::{Numbers, Scores};
 use super::plan::StepPlan;
 use super::setup::Setup;
+use super::whole::Whole;
 use super::work::{Ask, Job, Which, Work};
 use crate::error::{Error, Kind};
 use crate::examples::ExampleRecord;
@@ -72,7 +73,7 @@ impl Step {
                     self.reduced(setup, sums.len(), &sums)?;
                 }
                 Task::Whole => {
-                    let rows = self.all_rows(setup);
+                    let rows = self.all_rows(setup)?;
                     if !alone {
                         return Ok(Some(Work::Reduce { sums: rows }));
                     }
@@ -180,7 +181,7 @@ impl Step {
         }
         match self.tasks.front().cloned() {
             Some(Task::Point(batches)) => {
-                if let Some(estimator) = setup.loss.reference_point() {
+                if let Some(estimator) = self.plan.loss.reference_point() {
                     let z0 = estimator.finish(sums, &mut self.memory);
                     for batch in &mut self.batches[batches] {
                         batch.z0 = z0;
@@ -235,7 +236,7 @@ impl Step {
 
     /// This rank's sums for z₀. All rows in one go: micro-batches must not even change the order of additions.
     fn point_sums(&self, setup: &Setup, batches: Range<usize>) -> Result<Vec<f64>, Error> {
-        let Some(estimator) = setup.loss.reference_point() else {
+        let Some(estimator) = self.plan.loss.reference_point() else {
             return Ok(Vec::new());
         };
         let mut sums = estimator.sums(self.plan.groups);
@@ -266,22 +267,20 @@ impl Step {
         observed.map_err(|error| self.numeric(batch, &error))
     }
 
-    /// The numbers of a micro-batch's rows, each with its reference point.
-    fn numbers(&mut self, setup: &Setup, batch: usize) -> Result<Numbers, Error> {
+    /// The numbers of a micro-batch's rows, each with its reference point; and their mean, where rows have points of their own.
+    fn numbers(&self, setup: &Setup, batch: usize) -> Result<(Numbers, Option<Point>), Error> {
         let (part, plan) = (self.batches[batch].main, &self.plan.batches[batch]);
         let mut numbers = Numbers::of(setup, &self.parts[part], 0..plan.rows.len(), plan);
-        if let Some(estimator) = setup.loss.reference_point() {
-            let observed = match estimator.per_row() {
-                true => self.observed(setup, batch)?,
-                false => Vec::new(),
-            };
-            let places = &self.batches[batch];
-            let mean = estimator.assign(&places.z0, &places.sums, &mut numbers.rows, &observed);
-            if estimator.per_row() {
-                self.sums.add_points(&mean, numbers.rows.len());
-            }
-        }
-        Ok(numbers)
+        let Some(estimator) = self.plan.loss.reference_point() else {
+            return Ok((numbers, None));
+        };
+        let observed = match estimator.per_row() {
+            true => self.observed(setup, batch)?,
+            false => Vec::new(),
+        };
+        let places = &self.batches[batch];
+        let mean = estimator.assign(&places.z0, &places.sums, &mut numbers.rows, &observed);
+        Ok((numbers, estimator.per_row().then_some(mean)))
     }
 
     /// The loss of one micro-batch: into the metrics, and back as work; none where this rank's share is empty.
@@ -289,7 +288,10 @@ impl Step {
         if self.plan.batches[batch].rows.is_empty() {
             return Ok(None);
         }
-        let numbers = self.numbers(setup, batch)?;
+        let (numbers, mean) = self.numbers(setup, batch)?;
+        if let Some(mean) = mean {
+            self.sums.add_points(&mean, numbers.rows.len());
+        }
         let evaluation = match self.batches[batch].evaluation.take() {
             Some(evaluation) => evaluation,
             None => evaluate(&self.plan.loss, numbers.view(), &self.plan.norm)
@@ -313,49 +315,44 @@ impl Step {
         }))
     }
 
-    /// Log-probabilities of all rows of the step, policy and reference in turn; 0 for the other ranks' rows.
-    fn all_rows(&self, setup: &Setup) -> Vec<f64> {
-        let mut all = vec![0.0; 2 * self.plan.rows];
-        for (plan, places) in self.plan.batches.iter().zip(&self.batches) {
-            let numbers = Numbers::of(setup, &self.parts[places.main], 0..plan.rows.len(), plan);
-            for (row, pair) in numbers
-                .rows
-                .iter()
-                .zip(all[2 * plan.start..].as_chunks_mut::<2>().0)
-            {
-                *pair = [row.logp, row.ref_logp];
-            }
+    /// The numbers of all rows of the step, in one list; 0 for the other ranks' rows.
+    fn all_rows(&self, setup: &Setup) -> Result<Vec<f64>, Error> {
+        let mut whole = Whole::new(setup, &self.plan.rows);
+        for (batch, plan) in self.plan.batches.iter().enumerate() {
+            whole.put(plan.start, &self.numbers(setup, batch)?.0);
         }
-        all
+        Ok(whole.numbers)
     }
 
     /// Evaluates the whole step at once, and gives each micro-batch its share.
     fn whole(&mut self, setup: &Setup, all: &[f64]) -> Result<(), Error> {
-        let size = setup.loss.rows_per_unit();
-        let row = |(index, [logp, ref_logp]): (usize, &[f64; 2])| Row {
-            logp: *logp,
-            ref_logp: *ref_logp,
-            tokens: 1,
-            label: match index % 2 {
-                0 => Label::Desirable,
-                _ => Label::Undesirable,
-            },
-            ..Row::default()
-        };
-        let rows: Vec<Row> = all.as_chunks::<2>().0.iter().enumerate().map(row).collect();
-        let whole = evaluate(&self.plan.loss, &rows, &self.plan.norm).map_err(|error| {
-            Error::new(Kind::Numeric, format!("step {}: {error}", self.plan.number))
+        let whole = Whole::new(setup, &self.plan.rows);
+        let numbers = whole.read(setup, &self.plan.rows, all);
+        let all = evaluate(&self.plan.loss, numbers.view(), &self.plan.norm).map_err(|error| {
+            let record = error.row().map(|row| self.plan.rows[row]);
+            let message = format!("step {}: {error}", self.plan.number);
+            Error::new(Kind::Numeric, message).at(record)
         })?;
+        let size = self.plan.loss.rows_per_unit();
         for (plan, places) in self.plan.batches.iter().zip(&mut self.batches) {
             let mine = plan.start..plan.start + plan.rows.len();
-            let values = whole.values[mine.start / size..mine.end / size].to_vec();
+            // Counts of the whole step are reported once.
+            let counts = mine.start == 0 && !mine.is_empty();
+            let values = all.values[mine.start / size..mine.end / size].to_vec();
+            let slice = |slopes: &[f64], range: Range<usize>| match slopes.is_empty() {
+                true => Vec::new(),
+                false => slopes[range].to_vec(),
+            };
             places.evaluation = Some(Evaluation {
                 loss: values.iter().sum::<f64>() / self.plan.norm.units,
-                dlogps: whole.dlogps[mine.clone()].to_vec(),
-                rewards: whole.rewards[mine.clone()].to_vec(),
-                zones: whole.zones[mine].to_vec(),
+                dlogps: slice(&all.dlogps, mine.clone()),
+                token_dlogps: slice(&all.token_dlogps, whole.tokens(&mine)),
+                rewards: all.rewards[mine.clone()].to_vec(),
+                zones: all.zones[mine].to_vec(),
                 values,
-                ..Evaluation::default()
+                clipped: if counts { all.clipped } else { 0 },
+                per_token: all.per_token,
+                inside: all.inside.map(|inside| if counts { inside } else { 0 }),
             });
         }
         Ok(())

@@ -78,6 +78,19 @@ pub enum Ask {
     Scores,
 }
 
+impl Ask {
+    /// What answers both: sums are sums of tokens.
+    pub(super) fn and(self, other: Ask) -> Ask {
+        match (self, other) {
+            (Ask::Tokens { collisions: a }, Ask::Tokens { collisions: b }) => {
+                Ask::Tokens { collisions: a || b }
+            }
+            (Ask::Sums, other) => other,
+            (this, _) => this,
+        }
+    }
+}
+
 /// Numbers per scored token, sequence after sequence of the job, each sequence's tokens in turn.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TokenAnswer {
