@@ -176,3 +176,24 @@ fn what_a_reference_point_remembers_is_in_the_checkpoint() {
         "{memory:?}"
     );
 }
+
+#[test]
+fn a_cache_is_refused_where_the_run_reads_tokens_sooner_or_later() {
+    let scratch = Scratch::new("tokens");
+    let cached = TrainConfig {
+        precompute_ref_log_probs: true,
+        ..base("dpo", scratch.path("run"))
+    };
+    let mut now = cached.clone();
+    now.loss_parameters.set("ld_alpha", 0.5);
+    let later = TrainConfig {
+        loss_schedule: BTreeMap::from([("ld_alpha".into(), "0.5".parse().unwrap())]),
+        ..cached
+    };
+    for config in [now, later] {
+        let error = Session::open(config, false).err().unwrap();
+        assert!(error.is_parameter());
+        let message = "keep one sum a completion, but dpo reads its tokens one by one";
+        assert!(error.to_string().ends_with(message), "{error}");
+    }
+}
