@@ -22,6 +22,7 @@
 //! counts of the step, known in advance, so neither micro-batches nor ranks change the result.
 
 mod layout;
+mod limit;
 mod numbers;
 mod plan;
 mod setup;

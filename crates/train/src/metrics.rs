@@ -42,8 +42,8 @@ pub struct StepMetrics {
     pub active: f64,
     /// Share of rows on whose wrong side the loss is saturated.
     pub given_up: f64,
-    /// Share of the units whose value is not the loss's own curve (a chord, a capped exponent); of losses over tokens, share of the
-    /// tokens whose ratio is clipped.
+    /// Share of the units whose value is not the loss's own curve (a chord, a capped exponent), or whose slope is beyond what single
+    /// precision carries; of losses over tokens, share of the tokens whose ratio is clipped.
     pub clipped: f64,
     /// Under humanline: share of the tokens whose log-ratio is strictly within its range.
     pub inside: Option<f64>,

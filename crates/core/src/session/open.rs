@@ -122,14 +122,17 @@ fn check_cache(config: &TrainConfig, loss: &Loss) -> Result<()> {
         );
         Err(Error::parameter(message).with_argument("precompute_ref_log_probs"))
     };
+    // A parameter on its way may switch on what reads tokens.
+    let later = config.loss_schedule.iter();
+    let mut later = later.filter_map(|(name, ramp)| loss.with(name, ramp.to).ok());
+    let reads_tokens =
+        loss.needs(Need::TokenLogps) || later.any(|loss| loss.needs(Need::TokenLogps));
     match config.cache_path() {
         None => Ok(()),
         Some(_) if config.reference_sync.is_some() => {
             refuse("reference_sync moves the reference".into())
         }
-        Some(_) if loss.needs(Need::TokenLogps) => {
-            refuse(format!("{} reads its tokens one by one", loss.name()))
-        }
+        Some(_) if reads_tokens => refuse(format!("{} reads its tokens one by one", loss.name())),
         Some(_) => Ok(()),
     }
 }

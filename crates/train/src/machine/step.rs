@@ -6,6 +6,7 @@ use std::ops::Range;
 use halo_loss::{Evaluation, Point, Row, evaluate};
 
 use super::layout::{Layout, Part, Places, Task};
+use super::limit::limit;
 use super::numbers::{Numbers, Scores};
 use super::plan::StepPlan;
 use super::setup::Setup;
@@ -292,11 +293,12 @@ impl Step {
         if let Some(mean) = mean {
             self.sums.add_points(&mean, numbers.rows.len());
         }
-        let evaluation = match self.batches[batch].evaluation.take() {
+        let mut evaluation = match self.batches[batch].evaluation.take() {
             Some(evaluation) => evaluation,
             None => evaluate(&self.plan.loss, numbers.view(), &self.plan.norm)
                 .map_err(|error| self.numeric(batch, &error))?,
         };
+        limit(&mut evaluation);
         self.sums.add(&numbers.rows, &evaluation);
         let records = self.plan.batches[batch].rows.iter().zip(&numbers.rows);
         let example = |(&record, row): (&usize, &Row)| {
