@@ -84,7 +84,7 @@ impl Score {
         (self.own_square / self.rows).sqrt()
     }
 
-    /// In units of the mean weight with the exact point.
+    /// In units of the mean weight with the exact point; not a number for `uniform`, which no log-ratio is compared with.
     pub(super) fn change(&self) -> f64 {
         self.change / self.weight
     }
@@ -144,6 +144,10 @@ pub(super) fn measure(
                 let point = point(estimator, &ranks, &mut draw, &mut memories[i]);
                 if measured {
                     scores[i].add(&point, &draw.own.rows, path.exact[step], &own);
+                    if estimator.name() == "uniform" {
+                        scores[i].weight = 0.0;
+                        scores[i].change = 0.0;
+                    }
                 }
             }
         }

@@ -204,8 +204,12 @@ pub(super) fn nats(x: f64) -> String {
     }
 }
 
+/// One digit after the point; a dash for what is no number.
 pub(super) fn percent(x: f64) -> String {
-    format!("{:.1} %", 100.0 * x)
+    match x.is_nan() {
+        true => "–".into(),
+        false => format!("{:.1} %", 100.0 * x),
+    }
 }
 
 #[cfg(test)]
