@@ -1,10 +1,12 @@
-//! The plot: root mean squared error over the size of a step, both logarithmic, at the middle distance.
+//! The plot: root mean squared error over the size of a step, both logarithmic, at the middle distance; first
+//! where mismatched answers do measure the divergence, then by where answers come from.
 
 use std::fmt::Write;
 
 use halo_loss::reference_point::NAMES;
 
 use super::data::Behaviour;
+use super::measure::Measured;
 use super::{SIZES, Study, tables};
 
 /// Estimator and colour: blue reads mismatched answers, red the rows themselves.
@@ -18,7 +20,7 @@ const CURVES: &[(&str, &str)] = &[
     ("running_mean", "#e377c2"),
     ("zero", "#888888"),
 ];
-const PANEL: f64 = 250.0;
+const PANEL: f64 = 220.0;
 const HEIGHT: f64 = 240.0;
 const TOP: f64 = 40.0;
 /// Limits of the errors shown, nats.
@@ -28,12 +30,15 @@ pub(super) fn svg(study: &Study) -> String {
     let mut text = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {} {}\" font-family=\"sans-serif\" font-size=\"11\">\n\
          <rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n",
-        3.0 * PANEL + 150.0,
+        4.0 * PANEL + 150.0,
         HEIGHT + TOP + 45.0
     );
-    for (panel, behaviour) in Behaviour::ALL.into_iter().enumerate() {
+    let panels = Behaviour::ALL.map(|b| (b.phrase(), &study.distinct[1], b));
+    let common = ("π's own, all common", &study.common, Behaviour::Policy);
+    let panels = [common].into_iter().chain(panels);
+    for (panel, (title, measured, behaviour)) in panels.enumerate() {
         let left = 50.0 + PANEL * panel as f64;
-        label(&mut text, left, TOP - 12.0, behaviour.phrase());
+        label(&mut text, left, TOP - 12.0, title);
         for error in [0.1, 0.3, 1.0, 3.0] {
             let y = height(error);
             // Writing into a string cannot fail.
@@ -53,7 +58,7 @@ pub(super) fn svg(study: &Study) -> String {
             );
         }
         for (name, colour) in CURVES {
-            let points: Vec<_> = points(study, behaviour, name)
+            let points: Vec<_> = points(measured, behaviour, name)
                 .enumerate()
                 .map(|(i, error)| format!("{:.1},{:.1}", place(left, i), height(error)))
                 .collect();
@@ -65,7 +70,7 @@ pub(super) fn svg(study: &Study) -> String {
         }
     }
     for (i, (name, colour)) in CURVES.iter().enumerate() {
-        let (x, y) = (3.0 * PANEL + 40.0, TOP + 20.0 * i as f64);
+        let (x, y) = (4.0 * PANEL + 40.0, TOP + 20.0 * i as f64);
         let _ = writeln!(
             text,
             "<path d=\"M{x:.1} {y:.1}h18\" stroke=\"{colour}\" stroke-width=\"2\"/>"
@@ -82,13 +87,13 @@ pub(super) fn svg(study: &Study) -> String {
 }
 
 fn points<'a>(
-    study: &'a Study,
+    measured: &'a [Measured],
     behaviour: Behaviour,
     name: &str,
 ) -> impl Iterator<Item = f64> + 'a {
     let index = NAMES.iter().position(|known| *known == name);
     SIZES.iter().filter_map(move |size| {
-        let measured = tables::find(&study.distinct[1], behaviour, *size)?;
+        let measured = tables::find(measured, behaviour, *size)?;
         Some(measured.scores[index?].rmse())
     })
 }
