@@ -30,7 +30,7 @@ pub(super) fn svg(study: &Study) -> String {
     let mut text = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {} {}\" font-family=\"sans-serif\" font-size=\"11\">\n\
          <rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n",
-        4.0 * PANEL + 150.0,
+        4.0 * PANEL + 170.0,
         HEIGHT + TOP + 45.0
     );
     let panels = Behaviour::ALL.map(|b| (b.phrase(), &study.distinct[1], b));
