@@ -13,6 +13,7 @@ mod docs;
 mod house;
 mod package;
 mod peers;
+mod reference_points;
 mod shell;
 mod test;
 
@@ -29,6 +30,11 @@ const TASKS: &[Task] = &[
         "docs",
         "write docs/losses.md and README's table from the registry of losses",
         docs::write,
+    ),
+    (
+        "reference-points",
+        "the study of the reference points' estimators: docs/reference_points.md; --check compares",
+        reference_points::run,
     ),
     (
         "house",
@@ -84,6 +90,6 @@ fn main() -> ExitCode {
 fn list() -> String {
     TASKS
         .iter()
-        .map(|(name, what, _)| format!("  {name:12}{what}\n"))
+        .map(|(name, what, _)| format!("  {name:18}{what}\n"))
         .collect()
 }

@@ -5,7 +5,7 @@
 use std::time::Instant;
 
 use crate::shell::{self, Outcome, cargo};
-use crate::{docs, house, package};
+use crate::{docs, house, package, reference_points};
 
 type Stage = (&'static str, fn() -> Outcome);
 
@@ -14,6 +14,7 @@ const STAGES: &[Stage] = &[
     ("format", || shell::run(&mut cargo("fmt --all --check"))),
     ("house", || house::run(&[])),
     ("generated documents", docs::check),
+    ("study of reference points", reference_points::check),
     ("lints", || {
         shell::run(&mut cargo(
             "clippy --workspace --all-targets -- -D warnings",
@@ -51,7 +52,7 @@ pub(crate) fn run(_: &[String]) -> Outcome {
     }
     println!();
     for (name, seconds) in times {
-        println!("  {name:20}{seconds:8.1} s");
+        println!("  {name:27}{seconds:8.1} s");
     }
     println!(
         "all stages passed in {:.0} s",
