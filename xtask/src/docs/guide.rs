@@ -1,7 +1,7 @@
 //! docs/losses.md: a section for every loss, and README's table.
 
 use halo_loss::advice::{Fit, Stance};
-use halo_loss::{COMPAT, DataShape, Spec, registry};
+use halo_loss::{COMPAT, DataShape, Loss, Need, Params, Spec, registry};
 
 use super::text::{SHAPES, needs, paper, params, table as rows, words};
 use super::{GUIDE, plots, sections};
@@ -83,7 +83,7 @@ pub(super) fn section(spec: &Spec) -> Result<String, String> {
     );
     text += &fits(spec.fits, Stance::For);
     text += &fits(spec.fits, Stance::Against);
-    text += &format!("- **Needs**: {}\n", needs(spec.needs));
+    text += &format!("- **Needs**: {}\n", needed(spec)?);
     let modifiers: Vec<_> = spec
         .modifiers
         .iter()
@@ -128,10 +128,21 @@ fn fits(fits: &[Fit], stance: Stance) -> String {
     let reasons: Vec<_> = fits
         .iter()
         .filter(|fit| fit.stance == stance)
-        .map(|fit| format!("*{}* – {}", words(&fit.data), fit.reason))
+        .map(|fit| format!("  - *{}*: {}\n", words(&fit.data), fit.reason))
         .collect();
     match reasons.is_empty() {
         true => String::new(),
-        false => format!("- **{stance:?}**: {}\n", reasons.join("; ")),
+        false => format!("- **{stance:?}**\n{}", reasons.concat()),
     }
+}
+
+/// What it needs at its defaults, and what other parameters may ask for.
+fn needed(spec: &Spec) -> Result<String, String> {
+    let loss = Loss::new(spec.name, &Params::new()).map_err(|error| error.to_string())?;
+    let (now, other): (Vec<Need>, Vec<Need>) =
+        spec.needs.iter().partition(|need| loss.needs(**need));
+    Ok(match other.is_empty() {
+        true => needs(&now),
+        false => format!("{}; with other parameters {}", needs(&now), needs(&other)),
+    })
 }

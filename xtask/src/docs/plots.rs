@@ -11,7 +11,7 @@ use super::svg::{self, Band, Line, Panel, Plot};
 const TOKENS: u32 = 20;
 const START: f64 = -20.0;
 /// Steps of a curve.
-const STEPS: i32 = 64;
+const STEPS: i32 = 56;
 
 /// What moves along the axis.
 #[derive(Clone, Copy, PartialEq)]

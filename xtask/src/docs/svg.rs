@@ -32,7 +32,7 @@ pub(super) struct Plot {
 }
 
 const WIDTH: f64 = 340.0;
-const PLOT_WIDTH: f64 = 270.0;
+const PLOT_WIDTH: f64 = 264.0;
 const LEFT: f64 = 58.0;
 const TOP: f64 = 24.0;
 const HEIGHT: f64 = 150.0;
@@ -144,7 +144,7 @@ fn ticks(low: f64, high: f64) -> Vec<(f64, String)> {
     let mut exponent = -30;
     // powers of ten read from text: the same on every machine
     let power = |exponent: i32| format!("1e{exponent}").parse::<f64>().unwrap_or(1.0);
-    while power(exponent + 1) < (high - low) / 2.0 {
+    while power(exponent + 1) < (high - low) / 3.5 {
         exponent += 1;
     }
     let unit = power(exponent);
@@ -161,7 +161,10 @@ fn ticks(low: f64, high: f64) -> Vec<(f64, String)> {
             let label = match exponent {
                 -3..=3 => format!("{:.places$}", multiple * unit),
                 _ if index == 0 => "0".into(),
-                _ => format!("{multiple}e{exponent}"),
+                _ => {
+                    let value: f64 = format!("{multiple}e{exponent}").parse().unwrap_or_default();
+                    format!("{value:e}")
+                }
             };
             (multiple * unit, label)
         })

@@ -57,7 +57,16 @@ pub(super) fn params(params: &[ParamSpec]) -> String {
 pub(super) fn needs(needs: &[Need]) -> String {
     match needs.is_empty() {
         true => "nothing".into(),
-        false => needs.iter().map(words).collect::<Vec<_>>().join(", "),
+        false => needs.iter().map(need).collect::<Vec<_>>().join(", "),
+    }
+}
+
+fn need(need: &Need) -> String {
+    match need {
+        Need::TokenLogps => "log-probabilities of each token".into(),
+        Need::OldLogps => "log-probabilities at sampling time".into(),
+        Need::VocabStats => "statistics over the vocabulary".into(),
+        _ => words(need),
     }
 }
 
