@@ -1,23 +1,37 @@
 //! `cargo xtask docs`: what is written about the losses, from the registry itself.
 //!
-//! docs/losses.md is generated whole; in README.md only what stands between the two markers.
+//! docs/losses.md and the plots beside it are generated whole; in README.md only what stands between the two markers.
 
-use std::fmt::{Debug, Write};
+mod guide;
+mod plots;
+mod sections;
+mod svg;
+#[cfg(test)]
+mod tests;
+mod text;
+
 use std::fs;
 
-use halo_loss::{Spec, registry};
+use halo_loss::registry;
 
 use crate::shell::{Outcome, root};
 
 const GUIDE: &str = "docs/losses.md";
+const PLOTS: &str = "docs/plots";
 const README: &str = "README.md";
 const OPEN: &str = "<!-- losses: written by cargo xtask docs -->\n";
 const CLOSE: &str = "<!-- end of losses -->";
 
-/// Writes both.
+/// Writes all, and removes plots of losses that are gone.
 pub(crate) fn write(_: &[String]) -> Outcome {
-    for (file, text) in documents()? {
-        fs::write(root().join(file), text).map_err(|error| format!("{file}: {error}"))?;
+    let documents = documents()?;
+    fs::create_dir_all(root().join(PLOTS)).map_err(|error| format!("{PLOTS}: {error}"))?;
+    for file in stale(&documents)? {
+        fs::remove_file(root().join(&file)).map_err(|error| format!("{file}: {error}"))?;
+        println!("removed {file}");
+    }
+    for (file, text) in documents {
+        fs::write(root().join(&file), text).map_err(|error| format!("{file}: {error}"))?;
         println!("wrote {file}");
     }
     Ok(())
@@ -25,18 +39,25 @@ pub(crate) fn write(_: &[String]) -> Outcome {
 
 /// Refuses documents that the registry would write otherwise.
 pub(crate) fn check() -> Outcome {
-    for (file, text) in documents()? {
-        if read(file)? != text {
+    let documents = documents()?;
+    if let Some(file) = stale(&documents)?.first() {
+        return Err(format!(
+            "{file} belongs to no loss: run `cargo xtask docs` and commit"
+        ));
+    }
+    for (file, text) in &documents {
+        if read(file)? != *text {
             return Err(format!(
                 "{file} does not say what the registry says: run `cargo xtask docs` and commit"
             ));
         }
-        println!("{file} is as the registry says");
     }
+    println!("{} documents are as the registry says", documents.len());
     Ok(())
 }
 
-fn documents() -> Result<[(&'static str, String); 2], String> {
+/// Every generated file with its text.
+fn documents() -> Result<Vec<(String, String)>, String> {
     let readme = read(README)?;
     let marked = readme
         .split_once(OPEN)
@@ -44,117 +65,34 @@ fn documents() -> Result<[(&'static str, String); 2], String> {
     let Some((before, after)) = marked else {
         return Err(format!("{README}: the markers of the losses are gone"));
     };
-    let readme = format!("{before}{OPEN}{}{CLOSE}{after}", table());
-    Ok([(GUIDE, guide()), (README, readme)])
+    let readme = format!("{before}{OPEN}{}{CLOSE}{after}", guide::table());
+    let mut documents = vec![(GUIDE.into(), guide::guide()?), (README.into(), readme)];
+    for spec in registry() {
+        let (plot, _) = plots::plot(spec)?;
+        documents.push((format!("{PLOTS}/{}.svg", spec.name), plot));
+    }
+    Ok(documents)
+}
+
+/// Files among the plots that no loss has.
+fn stale(documents: &[(String, String)]) -> Result<Vec<String>, String> {
+    let Ok(entries) = fs::read_dir(root().join(PLOTS)) else {
+        return Ok(Vec::new());
+    };
+    let mut stale = Vec::new();
+    for entry in entries {
+        let name = entry
+            .map_err(|error| format!("{PLOTS}: {error}"))?
+            .file_name();
+        let file = format!("{PLOTS}/{}", name.to_string_lossy());
+        if !documents.iter().any(|(known, _)| *known == file) {
+            stale.push(file);
+        }
+    }
+    stale.sort();
+    Ok(stale)
 }
 
 fn read(file: &str) -> Result<String, String> {
     fs::read_to_string(root().join(file)).map_err(|error| format!("{file}: {error}"))
-}
-
-fn table() -> String {
-    let mut text = String::from("| loss | what | data | needs | paper |\n|---|---|---|---|---|\n");
-    for spec in registry() {
-        text += &format!(
-            "| [`{0}`]({GUIDE}#{0}) | {1} | {2} | {3} | {4} |\n",
-            spec.name,
-            spec.title,
-            words(&spec.shape),
-            needs(spec),
-            paper(spec, spec.arxiv),
-        );
-    }
-    text
-}
-
-fn guide() -> String {
-    let mut text = String::from(
-        "# The losses\n\n\
-         Written by `cargo xtask docs` from the registry (`crates/loss/src/losses/`); `halo losses NAME` says the same. r is a \
-         log-ratio in nats, s = ±1 the label's sign, z0 the reference point. Parameters are given as `--set key=value`, or under \
-         `[loss_parameters]` in a TOML file.\n",
-    );
-    for spec in registry() {
-        text += &section(spec);
-    }
-    text
-}
-
-fn section(spec: &Spec) -> String {
-    let mut text = format!(
-        "\n## {}\n\n**{}.** {}\n\n```\n{}\n```\n\n",
-        spec.name, spec.title, spec.when_to_use, spec.formula
-    );
-    text += &format!("- **Data**: {}\n", words(&spec.shape));
-    text += &format!("- **Needs**: {}\n", needs(spec));
-    text += &format!("- **Paper**: {}\n", paper(spec, spec.paper));
-    text += &format!("- **Elsewhere**: {}\n", spec.implementations);
-    if !spec.params.is_empty() {
-        text += "\n| parameter | default | allowed | meaning |\n|---|---|---|---|\n";
-    }
-    for param in spec.params {
-        // Writing into a string cannot fail.
-        let _ = writeln!(
-            text,
-            "| `{}` | {} | {} | {} |",
-            param.name,
-            param.default(),
-            param.allowed(),
-            param.meaning
-        );
-    }
-    text
-}
-
-fn needs(spec: &Spec) -> String {
-    let needs: Vec<_> = spec.needs.iter().map(words).collect();
-    match needs.is_empty() {
-        true => "nothing".into(),
-        false => needs.join(", "),
-    }
-}
-
-fn paper(spec: &Spec, label: &str) -> String {
-    match spec.arxiv {
-        "" => spec.paper.into(),
-        arxiv => format!("[{label}](https://arxiv.org/abs/{arxiv})"),
-    }
-}
-
-/// A name of Rust in words: `ReferencePoint` as "reference point".
-fn words(name: &impl Debug) -> String {
-    let mut text = String::new();
-    for letter in format!("{name:?}").chars() {
-        if letter.is_uppercase() && !text.is_empty() {
-            text.push(' ');
-        }
-        text.push(letter.to_ascii_lowercase());
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn both_documents_have_every_loss_and_parameter() {
-        for spec in registry() {
-            assert!(table().contains(&format!("`{}`", spec.name)));
-            assert!(guide().contains(&format!("\n## {}\n", spec.name)));
-            for param in spec.params {
-                assert!(section(spec).contains(&format!("| `{}` |", param.name)));
-            }
-        }
-    }
-
-    #[test]
-    fn a_table_row_has_no_stray_columns() {
-        for line in table().lines() {
-            assert_eq!(line.matches('|').count(), 6, "{line}");
-        }
-        for line in guide().lines().filter(|line| line.starts_with("| `")) {
-            assert_eq!(line.matches('|').count(), 5, "{line}");
-        }
-    }
 }

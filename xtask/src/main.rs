@@ -28,7 +28,7 @@ const TASKS: &[Task] = &[
     ),
     (
         "docs",
-        "write docs/losses.md and README's table from the registry of losses",
+        "write docs/losses.md, its plots and README's table from the registry of losses",
         docs::write,
     ),
     (

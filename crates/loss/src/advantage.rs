@@ -39,6 +39,19 @@ impl Advantage {
         })
     }
 
+    /// What it compares an answer with, in a phrase.
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Advantage::GroupStd => {
+                "(R - mean) / (std + 1e-4) over the answers to the prompt, std with n - 1: GRPO's"
+            }
+            Advantage::GroupMean => "R - mean over the answers to the prompt: Dr. GRPO's",
+            Advantage::LeaveOneOut => "R - mean of the other answers to the prompt: RLOO's",
+            Advantage::Sign => "+1 for desirable rows, -1 for undesirable ones: needs no rewards",
+            Advantage::Score => "the reward itself",
+        }
+    }
+
     /// Whether it needs rewards in the data.
     pub fn needs_scores(self) -> bool {
         self != Advantage::Sign

@@ -1,7 +1,7 @@
 //! What policy gradients share: the clipped ratio, the divergence from the reference, and the parameters of both.
 //!
 //! A ratio is ρ = exp(ln π − ln π_old) of a token or of a row, its exponent capped. The surrogate of Schulman et al. 2017
-//! (arXiv 1707.06347, equation 7) is P(ρ) = −min(ρ·A, clip(ρ)·A): no gain from moving further than the clip, no shelter from
+//! (arXiv 1707.06347) is P(ρ) = −min(ρ·A, clip(ρ)·A): no gain from moving further than the clip, no shelter from
 //! a loss.
 
 use crate::advantage::{self, Advantage};

@@ -192,6 +192,11 @@ impl Estimator {
         self.definition.source
     }
 
+    /// Whether an estimate below 0 counts as 0.
+    pub fn clamps(&self) -> bool {
+        self.settings.clamp
+    }
+
     /// Whether it reads the tokens of its rows one by one.
     pub fn per_token(&self) -> bool {
         self.definition.measure == Measure::Peak

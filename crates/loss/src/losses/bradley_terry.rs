@@ -1,7 +1,7 @@
-//! A reward model on comparisons: Bradley and Terry 1952, as in Ouyang et al. 2022 (arXiv 2203.02155), equation 1.
+//! A reward model on comparisons: Bradley and Terry 1952, as in Ouyang et al. 2022 (arXiv 2203.02155).
 //!
 //! A row's logp is the score f of the reward head. The margin m is a constant plus a multiple of the difference of the data's
-//! ratings: Llama 2 (arXiv 2307.09288), equation 2. `centering` keeps scores around 0 (arXiv 2312.09244, suggested .01). As
+//! ratings: Llama 2 (arXiv 2307.09288). `centering` keeps scores around 0 (arXiv 2312.09244, suggested .01). As
 //! TRL's RewardTrainer, which takes margins from the data only.
 
 use super::{Built, Formula, Kernel};
@@ -41,7 +41,7 @@ pub(super) static SPEC: Spec = Spec {
     modifiers: modifiers::TOKENLESS,
     formula: "L = -ln sigmoid(f_w - f_l - m) + centering * (f_w + f_l)^2,  f the reward head's score,  m = margin + margin_scale * \
               (score_w - score_l)",
-    paper: "Ouyang et al., Training Language Models to Follow Instructions with Human Feedback, 2022, eq. 1",
+    paper: "Ouyang et al., Training Language Models to Follow Instructions with Human Feedback, 2022",
     arxiv: "2203.02155",
     when_to_use: "To train a reward model on pairs: it scores answers and changes no policy. Give a margin where people said by how much an \
                   answer is better.",

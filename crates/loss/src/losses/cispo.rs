@@ -1,4 +1,4 @@
-//! Clipped importance sampling policy optimisation: MiniMax 2025, arXiv 2506.13585, equations 4 and 5.
+//! Clipped importance sampling policy optimisation: MiniMax 2025, arXiv 2506.13585.
 //!
 //! The ratio is a weight of the log-likelihood's gradient, never differentiated and capped from above only, so that every
 //! token keeps a gradient. The cap is that of Khatri et al. 2025 (arXiv 2510.13786): the largest weight itself, not 1 + ε.
@@ -30,7 +30,7 @@ pub(super) static SPEC: Spec = Spec {
     ],
     formula: "L = sum over rows and tokens of -min(rho, cap) * A * ln pi / tokens of the step,  rho = pi / pi_old, not \
                   differentiated",
-    paper: "MiniMax, MiniMax-M1: Scaling Test-Time Compute Efficiently with Lightning Attention, 2025, eq. 4",
+    paper: "MiniMax, MiniMax-M1: Scaling Test-Time Compute Efficiently with Lightning Attention, 2025",
     arxiv: "2506.13585",
     when_to_use: "As dapo where rare tokens that turn an answer, such as a change of mind, must not lose their gradient to the \
                   clip.",

@@ -1,4 +1,4 @@
-//! Conditional supervised fine-tuning: Korbak et al. 2023, arXiv 2302.08582, section 2 ("conditional training").
+//! Conditional supervised fine-tuning: Korbak et al. 2023, arXiv 2302.08582: its conditional training.
 //!
 //! The formula is `sft`'s on sequences that begin with a control token for the label; the data step puts it there, once and without
 //! touching the record. HALOs' loader prepends again each epoch; here the sum is divided by the optimiser step's tokens.
@@ -17,7 +17,7 @@ pub(super) static SPEC: Spec = Spec {
     params: &[sft::AVERAGE],
     formula: "token: L = sum -ln pi(y|x,c) / sum n;  sequence: L = mean of -ln pi(y|x,c) / n;  sum: L = mean of -ln pi(y|x,c);  \
               c = <|good|> or <|bad|> by the label",
-    paper: "Korbak et al., Pretraining Language Models with Human Preferences, 2023, section 2",
+    paper: "Korbak et al., Pretraining Language Models with Human Preferences, 2023",
     arxiv: "2302.08582",
     when_to_use: "Judged answers when a preference loss is not wanted: the model learns to say both kinds, and the token for good ones \
                   ends the prompt at inference. The plainest baseline for single judgements.",

@@ -1,4 +1,4 @@
-//! Decoupled clip and dynamic sampling policy optimisation: Yu et al. 2025, arXiv 2503.14476, equation 8.
+//! Decoupled clip and dynamic sampling policy optimisation: Yu et al. 2025, arXiv 2503.14476.
 //!
 //! `grpo` with a higher upper end of the clip, so that unlikely tokens may become likely, and the mean over all tokens of the
 //! optimiser step. The paper's dynamic sampling, and dropping answers that were cut off, are the data's work.
@@ -27,7 +27,7 @@ pub(super) static SPEC: Spec = Spec {
     modifiers: modifiers::POLICY_GRADIENT,
     formula: "L = sum over rows and tokens of P(rho) + kl_beta * (exp(d) - d - 1) / tokens of the step,  P(rho) = -min(rho * \
                   A, clip(rho, 1 - clip_low, 1 + clip_high) * A),  rho = pi / pi_old,  d = ln pi_ref - ln pi",
-    paper: "Yu et al., DAPO: An Open-Source LLM Reinforcement Learning System at Scale, 2025, eq. 8",
+    paper: "Yu et al., DAPO: An Open-Source LLM Reinforcement Learning System at Scale, 2025",
     arxiv: "2503.14476",
     when_to_use: "As grpo with long answers: every token weighs the same, and the wider upper clip keeps answers varied. Drop \
                   answers that were cut off.",

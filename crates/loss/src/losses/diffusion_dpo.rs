@@ -1,4 +1,4 @@
-//! Direct preference optimisation of diffusion models: Wallace et al. 2023, arXiv 2311.12908, equation 14.
+//! Direct preference optimisation of diffusion models: Wallace et al. 2023, arXiv 2311.12908.
 //!
 //! A row's logp is −e, the negative mean squared denoising error, its ref_logp −ê of the reference: same noise and step for both
 //! images of a pair. L = −ln σ(½β(r_w − r_l)) is `dpo` with half the β. The paper folds T·ω(λ_t) into β; its published
@@ -20,7 +20,7 @@ pub(super) static SPEC: Spec = Spec {
     params: &[spec::beta(5000.0)],
     modifiers: modifiers::TOKENLESS,
     formula: "L = -ln sigmoid(-beta / 2 * ((e_w - e_l) - (e_ref_w - e_ref_l))),  e the mean squared denoising error",
-    paper: "Wallace et al., Diffusion Model Alignment Using Direct Preference Optimization, 2023, eq. 14",
+    paper: "Wallace et al., Diffusion Model Alignment Using Direct Preference Optimization, 2023",
     arxiv: "2311.12908",
     when_to_use: "Pairs of a better and a worse image to the same caption. The caller gives denoising errors in place of \
                   log-probabilities; language models are not trained with it.",

@@ -1,4 +1,4 @@
-//! Group relative policy optimisation: Shao et al. 2024, arXiv 2402.03300, equation 3, with the divergence of equation 4.
+//! Group relative policy optimisation: Shao et al. 2024, arXiv 2402.03300, with its divergence k3.
 //!
 //! Mean over sequences of token means of the clipped surrogate; advantages are rewards in standard deviations of their group,
 //! as the data gives them. kl_beta is 0 as in TRL today (the paper: .04); without it no reference is asked. HALOs divides by
@@ -28,7 +28,7 @@ pub(super) static SPEC: Spec = Spec {
     modifiers: modifiers::POLICY_GRADIENT,
     formula: "L = mean over rows of 1/n * sum over tokens of P(rho) + kl_beta * (exp(d) - d - 1),  P(rho) = -min(rho * A, \
                   clip(rho, 1 - clip_low, 1 + clip_high) * A),  rho = pi / pi_old,  d = ln pi_ref - ln pi",
-    paper: "Shao et al., DeepSeekMath: Pushing the Limits of Mathematical Reasoning in Open Language Models, 2024, eq. 3",
+    paper: "Shao et al., DeepSeekMath: Pushing the Limits of Mathematical Reasoning in Open Language Models, 2024",
     arxiv: "2402.03300",
     when_to_use: "Several answers to each prompt with a reward that can be computed. The group's mean stands in for a critic; each \
                   answer weighs the same, so tokens of long ones weigh less.",

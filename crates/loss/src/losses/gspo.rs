@@ -1,4 +1,4 @@
-//! Group sequence policy optimisation: Zheng et al. 2025, arXiv 2507.18071, equations 5 and 7.
+//! Group sequence policy optimisation: Zheng et al. 2025, arXiv 2507.18071.
 //!
 //! One ratio for a whole answer, the geometric mean of its tokens': a loss of sums, so that every token of a row has the same
 //! gradient and no columns per token are asked. The clip is far narrower than `grpo`'s because the ratio is a mean. Mean over
@@ -27,7 +27,7 @@ pub(super) static SPEC: Spec = Spec {
     modifiers: modifiers::POLICY_GRADIENT,
     formula: "L = mean over rows of P(rho),  P(rho) = -min(rho * A, clip(rho, 1 - clip_low, 1 + clip_high) * A),  rho = \
                   exp((ln pi(y|x) - ln pi_old(y|x)) / n)",
-    paper: "Zheng et al., Group Sequence Policy Optimization, 2025, eq. 5",
+    paper: "Zheng et al., Group Sequence Policy Optimization, 2025",
     arxiv: "2507.18071",
     when_to_use: "As grpo where ratios of single tokens are too noisy: long answers, mixtures of experts.",
     implementations: "TRL: loss_type=grpo with importance_sampling_level=sequence; its epsilons have to be set to 3e-4 and 4e-4. HALOs \

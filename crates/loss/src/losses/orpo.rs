@@ -1,4 +1,4 @@
-//! Odds ratio preference optimisation: Hong et al. 2024, arXiv 2403.07691, equations 6 and 7.
+//! Odds ratio preference optimisation: Hong et al. 2024, arXiv 2403.07691.
 //!
 //! Means over completion tokens, no reference: the likelihood of the chosen answer plus λ times the log-odds ratio's. The
 //! likelihood is the completion's, as HALOs `legacy` has it; TRL averages over prompt and completion. a is kept at or below
@@ -30,7 +30,7 @@ pub(super) static SPEC: Spec = Spec {
         values: &[("odds_weight", "0.25")],
     }],
     formula: "L = -a_w - odds_weight * ln sigmoid(o),  o = (a_w - a_l) - (ln(1 - exp a_w) - ln(1 - exp a_l)),  a = ln pi(y|x) / n",
-    paper: "Hong et al., ORPO: Monolithic Preference Optimization without Reference Model, 2024, eq. 6",
+    paper: "Hong et al., ORPO: Monolithic Preference Optimization without Reference Model, 2024",
     arxiv: "2403.07691",
     when_to_use: "Fine-tuning and preferences in one run, from a base model, on pairs whose chosen answers are worth imitating.",
     implementations: "TRL: beta is this odds_weight; its likelihood is the token mean over prompt and completion. HALOs legacy: odds_weight \

@@ -1,4 +1,4 @@
-//! Proximal policy optimisation's clip: Schulman et al. 2017, arXiv 1707.06347, equation 7; offline as in Ethayarajh et al.
+//! Proximal policy optimisation's clip: Schulman et al. 2017, arXiv 1707.06347; offline as in Ethayarajh et al.
 //! 2024, arXiv 2402.01306, appendix B.
 //!
 //! Mean over all tokens of the optimiser step. Offline, ratios are to the reference and clipped to [1/4, 4], and kl_weight ·
@@ -55,7 +55,7 @@ pub(super) static SPEC: Spec = Spec {
     }],
     formula: "L = sum over rows and tokens of P(rho) + kl_weight * (ln pi - ln pi_ref) / tokens of the step,  P(rho) = \
                   -min(rho * A, clip(rho, ratio_low, ratio_high) * A),  rho = pi / pi_old",
-    paper: "Schulman et al., Proximal Policy Optimization Algorithms, 2017, eq. 7",
+    paper: "Schulman et al., Proximal Policy Optimization Algorithms, 2017",
     arxiv: "1707.06347",
     when_to_use: "The baseline for judged answers that KTO's paper compares with: with its defaults it reads thumbs up and down as \
                   advantages of +1 and -1. With old_policy=sampling and advantages of rewards, plain PPO without a critic.",

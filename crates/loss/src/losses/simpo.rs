@@ -1,4 +1,4 @@
-//! Simple preference optimisation: Meng et al. 2024, arXiv 2405.14734, equation 6.
+//! Simple preference optimisation: Meng et al. 2024, arXiv 2405.14734.
 //!
 //! Means over completion tokens, no reference. The paper tunes γ/β, so γ = `gamma_beta_ratio` · β follows β (and an example's own).
 //! TRL inherits β .1 and γ .5 of its CPO trainer and adds a likelihood of weight 1: the preset `trl`.
@@ -40,7 +40,7 @@ pub(super) static SPEC: Spec = Spec {
         },
     ],
     formula: "L = -ln sigmoid(beta * (a_w - a_l) - gamma),  a = ln pi(y|x) / n,  gamma = gamma_beta_ratio * beta",
-    paper: "Meng et al., SimPO: Simple Preference Optimization with a Reference-Free Reward, 2024, eq. 6",
+    paper: "Meng et al., SimPO: Simple Preference Optimization with a Reference-Free Reward, 2024",
     arxiv: "2405.14734",
     when_to_use: "Clean pairs, no memory for a reference model, and answers whose length should not count. Nothing holds the policy near \
                   where it began: small learning rates, few epochs.",

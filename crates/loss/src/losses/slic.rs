@@ -1,4 +1,4 @@
-//! Sequence likelihood calibration: Zhao et al. 2023, arXiv 2305.10425, equation 1.
+//! Sequence likelihood calibration: Zhao et al. 2023, arXiv 2305.10425.
 //!
 //! Sums over completion tokens, no reference: a hinge on the margin plus the likelihood of the chosen answer, a sum too, as
 //! HALOs `legacy` has it. (HALOs `main` adds an array of tokens to one of rows there.) The paper's likelihood is that of a
@@ -33,7 +33,7 @@ pub(super) static SPEC: Spec = Spec {
     ],
     modifiers: modifiers::REFERENCE_FREE_NLL,
     formula: "L = max(0, margin - ln pi(y_w|x) + ln pi(y_l|x)) - nll_weight * ln pi(y_w|x)",
-    paper: "Zhao et al., SLiC-HF: Sequence Likelihood Calibration with Human Feedback, 2023, eq. 1",
+    paper: "Zhao et al., SLiC-HF: Sequence Likelihood Calibration with Human Feedback, 2023",
     arxiv: "2305.10425",
     when_to_use: "Pairs, no memory for a reference model, and a loss that leaves a pair alone once it is in order; the likelihood then \
                   goes on by itself.",
