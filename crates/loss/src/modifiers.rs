@@ -2,7 +2,7 @@
 //!
 //! They act in three places. On the tokens, before they are summed (`humanline`, `ld_alpha`, `wpo`): `tokens.rs` in this
 //! folder. On the rows of a unit, before the formula (`f_divergence`, `length_average`), and around the formula
-//! (`label_smoothing`, `nll_weight`): [`Modified`], a formula around a formula.
+//! (`label_smoothing`, `nll_weight`): a formula around a formula.
 
 mod f_divergence;
 mod humanline;

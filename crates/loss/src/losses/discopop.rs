@@ -1,4 +1,4 @@
-//! Log-ratio modulated loss, found by a language model: Lu et al. 2024 (DiscoPOP), arXiv 2406.08414, equation 5.
+//! Log-ratio modulated loss, found by a language model: Lu et al. 2024 (DiscoPOP), arXiv 2406.08414.
 //!
 //! Sums over completion tokens. A blend of the logistic and the exponential loss by a gate M = σ(k/τ), which is differentiated too. Not
 //! convex: between a dip a little below k = 0 and a bump a little above it the slope has the wrong sign, so there are no bounds of
@@ -33,7 +33,7 @@ pub(super) static SPEC: Spec = Spec {
         values: &[("beta", "0.1")],
     }],
     formula: "L = (1 - M) * -ln sigmoid(k) + M * exp(-k),  k = beta * (r_w - r_l),  M = sigmoid(k / tau)",
-    paper: "Lu et al., Discovering Preference Optimization Algorithms with and for Large Language Models, 2024, eq. 5",
+    paper: "Lu et al., Discovering Preference Optimization Algorithms with and for Large Language Models, 2024",
     arxiv: "2406.08414",
     when_to_use: "Clean pairs, as an alternative to dpo: the same far from equal rewards on either side, but pairs \
                   that are only just wrong may stay so.",
