@@ -40,7 +40,7 @@ pub(super) fn plot(spec: &Spec) -> Result<(String, String), String> {
         Kind::Likelihood => &["the completion"],
         Kind::Row => &["desirable row", "undesirable row"],
         Kind::Pair { .. } => &["chosen answer"],
-        Kind::Token => &["advantage +1", "advantage -1"],
+        Kind::Token => &["advantage +1", "advantage −1"],
     };
     let (mut values, mut pulls) = (Vec::new(), Vec::new());
     for (index, name) in names.iter().enumerate() {

@@ -53,7 +53,11 @@ pub(super) fn reference_points() -> Result<String, String> {
             true => "each row its own",
             false => "one for all",
         };
-        let clamp = if estimator.clamps() { "at 0" } else { "no" };
+        let clamp = match (estimator.source(), estimator.clamps()) {
+            (Source::None, _) => "",
+            (_, true) => "at 0",
+            _ => "no",
+        };
         rows.push(
             [
                 &format!("`{name}`"),
