@@ -9,3 +9,4 @@ pub(crate) mod losses;
 pub(crate) mod saturation;
 pub(crate) mod score;
 pub(crate) mod train;
+pub(crate) mod tune;

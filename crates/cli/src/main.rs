@@ -15,8 +15,9 @@ mod output;
 mod progress;
 #[cfg(test)]
 mod readme;
+mod settings;
 
-use commands::{advise, demo, eval, export, generate, losses, saturation, score, train};
+use commands::{advise, demo, eval, export, generate, losses, saturation, score, train, tune};
 use output::Output;
 
 /// glibc returns every buffer to the kernel: page faults would dominate a training step.
@@ -45,6 +46,8 @@ enum Command {
     Advise(advise::Args),
     /// Train a model on feedback or preferences
     Train(Box<train::Args>),
+    /// Learn beta and the class weights from data: short runs, compared on prompts that none of them saw
+    Tune(Box<tune::Args>),
     /// Write completions of prompts
     Generate(generate::Args),
     /// Measure how often a model's answers are desirable, or how often they beat another model's
@@ -66,6 +69,7 @@ Examples:
   halo train --model Qwen/Qwen2.5-0.5B --data feedback.jsonl --out run      # KTO; {\"prompt\", \"completion\", \"label\"} a line
   halo train --model Qwen/Qwen2.5-0.5B --data pairs.jsonl --loss dpo --lora 16 --lr 1e-4 --out run
   halo train --resume --out run
+  halo tune --config run.toml --write tuned.toml
   halo generate --model run --prompt 'The capital of France is'
   halo losses kto
 
@@ -84,6 +88,7 @@ fn main() -> ExitCode {
         Command::Demo(args) => demo::run(&args, &output),
         Command::Advise(args) => advise::run(&args, &output),
         Command::Train(args) => train::run(&args, matches.subcommand_matches("train"), &output),
+        Command::Tune(args) => tune::run(&args, matches.subcommand_matches("tune"), &output),
         Command::Generate(args) => generate::run(&args, &output),
         Command::Eval(args) => eval::run(&args, &output),
         Command::Saturation(args) => saturation::run(&args, &output),

@@ -24,6 +24,7 @@ pub mod score;
 pub mod session;
 mod storage;
 pub mod tokenizer;
+pub mod tune;
 pub mod weights;
 
 pub use error::{Error, Result};

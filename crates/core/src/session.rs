@@ -18,6 +18,9 @@ use crate::reference::Reference;
 use crate::{Error, Result, run_folder};
 
 mod open;
+mod trial;
+
+pub use trial::Trial;
 
 /// One optimizer step's line in `metrics.jsonl`.
 #[derive(Clone, Debug, Serialize)]
@@ -42,6 +45,8 @@ pub struct Session {
     examples: Option<Lines>,
     /// Of the last taped forward, for its backward.
     tape: Option<Tape>,
+    /// Examples that a trial does not train on.
+    held_out: Option<Arc<Dataset>>,
 }
 
 impl Session {

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use halo_loss::{Loss, Need, weighting};
 use halo_train::{Machine, needs_reference};
 
-use super::Session;
+use super::trial::classes;
+use super::{Session, Trial};
 use crate::checkpoint;
 use crate::config::TrainConfig;
 use crate::data::{self, Control, DataOptions, Limits};
@@ -23,6 +24,15 @@ impl Session {
     /// # Errors
     /// Whatever is wrong with the configuration, the model, the data or the folder, before anything is computed.
     pub fn open(config: TrainConfig, resume: bool) -> Result<Session> {
+        Self::open_for(config, resume, None)
+    }
+
+    /// The same for a trial, which trains on a part of the data for a while.
+    pub(super) fn open_for(
+        config: TrainConfig,
+        resume: bool,
+        trial: Option<&Trial>,
+    ) -> Result<Session> {
         config.check()?;
         let loss = Loss::new(&config.loss, &config.loss_parameters)?;
         let out = config.output_dir.clone();
@@ -32,7 +42,7 @@ impl Session {
             return Err(Error::parameter(message).with_argument("output_dir"));
         }
         let made = run_folder::claim(&out, resume)?;
-        Self::prepare(config, loss, resume).inspect_err(|_| {
+        Self::prepare(config, loss, resume, trial).inspect_err(|_| {
             if made {
                 // Nothing has run: a folder of our own making goes again. The first error is the one to report.
                 let _ = std::fs::remove_dir_all(&out);
@@ -40,7 +50,12 @@ impl Session {
         })
     }
 
-    fn prepare(config: TrainConfig, mut loss: Loss, resume: bool) -> Result<Session> {
+    fn prepare(
+        mut config: TrainConfig,
+        mut loss: Loss,
+        resume: bool,
+        trial: Option<&Trial>,
+    ) -> Result<Session> {
         let readout = match loss.needs(Need::Scores) {
             true => Readout::Scores,
             false => Readout::Logps,
@@ -48,14 +63,25 @@ impl Session {
         let mut model = load_for(&config.model, &config.training(), readout, config.seed)?;
         model.decoder.recompute = config.gradient_checkpointing;
         let loaded = read_data(&config, &loss, &model)?;
-        let report = loaded.report;
+        let mut report = loaded.report;
+        let (data, held_out) = match trial {
+            None => (loaded.dataset, None),
+            Some(trial) => {
+                let (training, held_out) = trial.divide(&loaded.dataset, config.seed)?;
+                trial.shorten(&mut config, training.units.len());
+                // the weights must not know the held-out labels
+                [report.desirable, report.undesirable] = classes(&training);
+                (training, Some(Arc::new(held_out)))
+            }
+        };
         if let Some(target) = config.class_balance {
             let weights =
                 weighting::from_counts(report.desirable as u64, report.undesirable as u64, target)?;
             loss = loss.with_weights(weights)?;
         }
-        let data = Arc::new(loaded.dataset);
-        let reference = match needs_reference(&loss, &data) {
+        let data = Arc::new(data);
+        // A trial is measured against the reference even where the loss reads none.
+        let reference = match trial.is_some() || needs_reference(&loss, &data) {
             true => Some(open_reference(&config, &model)?),
             false => None,
         };
@@ -109,6 +135,7 @@ impl Session {
             metrics,
             examples,
             tape: None,
+            held_out,
         })
     }
 }
