@@ -1,6 +1,6 @@
 //! The candidates: what the loss has of β and class weights, crossed.
 
-use halo_loss::{Loss, ParamKind};
+use halo_loss::{Loss, ParamKind, weighting};
 use halo_train::Rng;
 use serde::Serialize;
 
@@ -58,6 +58,19 @@ pub fn candidates(config: &TrainConfig, loss: &Loss, options: &Options) -> Resul
     let refuse = |argument: &str, why: String| {
         Err(Error::parameter(format!("{name}: {why}")).with_argument(argument))
     };
+
+    let allowed = weighting::TARGETS;
+    if let Some(wrong) = options
+        .balances
+        .iter()
+        .find(|target| !allowed.contains(target))
+    {
+        let (low, high) = (allowed.start(), allowed.end());
+        return refuse(
+            "balances",
+            format!("balance {wrong} is outside {low}..={high}"),
+        );
+    }
 
     let betas: Vec<Option<(String, f64)>> = match &temperature {
         None if !options.betas.is_empty() => {

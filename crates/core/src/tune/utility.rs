@@ -135,9 +135,9 @@ mod tests {
         // by hand: A = 0.75, 10 and 5: Q1 = 0.6, Q2 = 9/14; (0.1875 + 9·0.0375 + 4·(9/14 − 0.5625)) / 50
         let by_hand = ((0.1875 + 9.0 * 0.0375 + 4.0 * (9.0 / 14.0 - 0.5625)) / 50.0_f64).sqrt();
         assert!((error_of_area(0.75, 10, 5) - by_hand).abs() < 1e-15);
-        assert!((by_hand - 0.129_734).abs() < 1e-6);
-        // their example: A = 0.893 with 51 and 58 has 0.032
-        assert!((error_of_area(0.893, 51, 58) - 0.032).abs() < 5e-4);
+        assert!((by_hand - 0.130_110).abs() < 1e-6);
+        // by hand: √(0.0010569)
+        assert!((error_of_area(0.893, 51, 58) - 0.0325).abs() < 5e-4);
         assert_eq!(error_of_area(1.0, 10, 5), 0.0);
     }
 }
