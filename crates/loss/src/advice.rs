@@ -67,3 +67,35 @@ pub struct Fit {
     /// Why, in a sentence.
     pub reason: &'static str,
 }
+
+/// What every loss of pairs can say for itself.
+pub(crate) const HAS_PAIRS: Fit = Fit {
+    data: Trait::Pairs,
+    stance: Stance::For,
+    strength: 1,
+    reason: "the data is pairs already",
+};
+
+/// What every loss of pairs must say against itself.
+pub(crate) const NEEDS_PAIRS: Fit = Fit {
+    data: Trait::Binary,
+    stance: Stance::Against,
+    strength: 3,
+    reason: "it needs two answers to one prompt",
+};
+
+/// What every policy gradient must say of pairs.
+pub(crate) const FORGETS_COMPARISONS: Fit = Fit {
+    data: Trait::Pairs,
+    stance: Stance::Against,
+    strength: 2,
+    reason: "it reads rewards of single answers: which was compared with which is lost",
+};
+
+/// What every policy gradient must say of demonstrations.
+pub(crate) const NEEDS_REWARDS: Fit = Fit {
+    data: Trait::Demonstrations,
+    stance: Stance::Against,
+    strength: 3,
+    reason: "without rewards there is nothing to compare",
+};

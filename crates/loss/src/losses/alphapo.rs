@@ -5,7 +5,7 @@
 //! answer would overflow. γ is not scaled with β.
 
 use super::{Built, Formula, Kernel};
-use crate::advice::{Fit, Stance, Trait};
+use crate::advice::{self, Fit, Stance, Trait};
 use crate::dual::{Dual, EXPONENT_CAP};
 use crate::error::Error;
 use crate::example::Sequence;
@@ -48,12 +48,7 @@ pub(super) static SPEC: Spec = Spec {
             strength: 3,
             reason: "wrong pairs never stop pulling, and no reference holds back",
         },
-        Fit {
-            data: Trait::Binary,
-            stance: Stance::Against,
-            strength: 3,
-            reason: "it needs two answers to one prompt",
-        },
+        advice::NEEDS_PAIRS,
     ],
     ..Spec::EMPTY
 };

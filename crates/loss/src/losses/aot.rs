@@ -6,7 +6,7 @@
 
 use super::cdpo::Cdpo;
 use super::{Built, Coupling, Kernel};
-use crate::advice::{Fit, Stance, Trait};
+use crate::advice::{self, Fit, Stance, Trait};
 use crate::error::Error;
 use crate::modifiers;
 use crate::params::Params;
@@ -34,12 +34,7 @@ pub(super) static SPEC: Spec = Spec {
             strength: 1,
             reason: "a wrong pair moves ranks a little, and is not fitted for itself",
         },
-        Fit {
-            data: Trait::Binary,
-            stance: Stance::Against,
-            strength: 3,
-            reason: "it needs two answers to one prompt",
-        },
+        advice::NEEDS_PAIRS,
     ],
     ..Spec::EMPTY
 };

@@ -4,7 +4,7 @@
 //! β(σ′(βr_w) − σ′(βΔ)) can have either sign, and 0 there is not rest.
 
 use super::{Built, Formula, Kernel};
-use crate::advice::{Fit, Stance, Trait};
+use crate::advice::{self, Fit, Stance, Trait};
 use crate::dual::Dual;
 use crate::error::Error;
 use crate::example::Sequence;
@@ -32,12 +32,7 @@ pub(super) static SPEC: Spec = Spec {
             strength: 1,
             reason: "it learns from the difference even where both answers are worse than the model's own",
         },
-        Fit {
-            data: Trait::Binary,
-            stance: Stance::Against,
-            strength: 3,
-            reason: "it needs two answers to one prompt",
-        },
+        advice::NEEDS_PAIRS,
     ],
     ..Spec::EMPTY
 };

@@ -4,7 +4,7 @@
 //! z₀ = 0. Sums over completion tokens. No bounds of zones: each side fades by itself, as kto's do, and a pair has one zone for both.
 
 use super::{Built, Formula, Kernel};
-use crate::advice::{Fit, Stance, Trait};
+use crate::advice::{self, Fit, Stance, Trait};
 use crate::dual::Dual;
 use crate::error::Error;
 use crate::example::Sequence;
@@ -32,12 +32,7 @@ pub(super) static SPEC: Spec = Spec {
             strength: 1,
             reason: "both answers are used, each moved the right way by itself",
         },
-        Fit {
-            data: Trait::Binary,
-            stance: Stance::Against,
-            strength: 3,
-            reason: "it needs two answers to one prompt",
-        },
+        advice::NEEDS_PAIRS,
     ],
     ..Spec::EMPTY
 };

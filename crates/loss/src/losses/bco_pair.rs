@@ -4,7 +4,7 @@
 //! shift from its `bco_pair`: z₀ = 0. No bounds of zones: each side fades by itself, and a pair has one zone for both.
 
 use super::{Built, Formula, Kernel};
-use crate::advice::{Fit, Stance, Trait};
+use crate::advice::{self, Fit, Stance, Trait};
 use crate::dual::Dual;
 use crate::error::Error;
 use crate::example::Sequence;
@@ -46,12 +46,7 @@ pub(super) static SPEC: Spec = Spec {
             strength: 1,
             reason: "both answers are used, each judged by itself against a common shift",
         },
-        Fit {
-            data: Trait::Binary,
-            stance: Stance::Against,
-            strength: 3,
-            reason: "it needs two answers to one prompt",
-        },
+        advice::NEEDS_PAIRS,
     ],
 };
 

@@ -5,7 +5,7 @@
 //! TRL's RewardTrainer, which takes margins from the data only.
 
 use super::{Built, Formula, Kernel};
-use crate::advice::{Fit, Stance, Trait};
+use crate::advice::{self, Fit, Stance, Trait};
 use crate::dual::Dual;
 use crate::error::Error;
 use crate::example::Sequence;
@@ -48,12 +48,7 @@ pub(super) static SPEC: Spec = Spec {
     implementations: "TRL: RewardTrainer, the same with center_rewards_coefficient and a margin column. HALOs: the same without either. \
                       Averages of micro-batch means there, the optimiser step's pairs here.",
     fits: &[
-        Fit {
-            data: Trait::Binary,
-            stance: Stance::Against,
-            strength: 3,
-            reason: "it needs two answers to one prompt",
-        },
+        advice::NEEDS_PAIRS,
         Fit {
             data: Trait::Noisy,
             stance: Stance::Against,

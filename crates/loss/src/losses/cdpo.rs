@@ -4,7 +4,7 @@
 //! beyond it. TRL from 0.29 on ignores `label_smoothing` for its `sigmoid` in silence; here it is the loss.
 
 use super::{Built, Formula, Kernel};
-use crate::advice::{Fit, Stance, Trait};
+use crate::advice::{self, Fit, Stance, Trait};
 use crate::dual::Dual;
 use crate::error::Error;
 use crate::example::Sequence;
@@ -34,12 +34,7 @@ pub(super) static SPEC: Spec = Spec {
             strength: 2,
             reason: "no pair, right or wrong, pulls beyond the odds that its label deserves",
         },
-        Fit {
-            data: Trait::Binary,
-            stance: Stance::Against,
-            strength: 3,
-            reason: "it needs two answers to one prompt",
-        },
+        advice::NEEDS_PAIRS,
     ],
     ..Spec::EMPTY
 };

@@ -6,7 +6,7 @@
 //! is open.
 
 use super::{Built, Denominator, Kernel, TokenFormula};
-use crate::advice::{Fit, Stance, Trait};
+use crate::advice::{self, Fit, Stance, Trait};
 use crate::dual::Dual;
 use crate::error::Error;
 use crate::example::Token;
@@ -43,18 +43,8 @@ pub(super) static SPEC: Spec = Spec {
             strength: 2,
             reason: "it compares the answers of a prompt by their rewards, and no token loses its gradient; nothing else limits a step",
         },
-        Fit {
-            data: Trait::Pairs,
-            stance: Stance::Against,
-            strength: 2,
-            reason: "it reads rewards of single answers: which was compared with which is lost",
-        },
-        Fit {
-            data: Trait::Demonstrations,
-            stance: Stance::Against,
-            strength: 3,
-            reason: "without rewards there is nothing to compare",
-        },
+        advice::FORGETS_COMPARISONS,
+        advice::NEEDS_REWARDS,
     ],
     ..Spec::EMPTY
 };

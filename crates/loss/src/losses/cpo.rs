@@ -5,7 +5,7 @@
 //! answer's mean over its tokens (the paper leaves the average open; TRL takes the micro-batch's token mean).
 
 use super::{Built, Formula, Kernel};
-use crate::advice::{Fit, Stance, Trait};
+use crate::advice::{self, Fit, Stance, Trait};
 use crate::dual::Dual;
 use crate::error::Error;
 use crate::example::Sequence;
@@ -44,24 +44,14 @@ pub(super) static SPEC: Spec = Spec {
             strength: 1,
             reason: "the likelihood of the chosen answer stands in for a reference, if chosen answers are worth imitating",
         },
-        Fit {
-            data: Trait::Pairs,
-            stance: Stance::For,
-            strength: 1,
-            reason: "the data is pairs already",
-        },
+        advice::HAS_PAIRS,
         Fit {
             data: Trait::Noisy,
             stance: Stance::Against,
             strength: 3,
             reason: "it imitates the chosen answers of wrong pairs too",
         },
-        Fit {
-            data: Trait::Binary,
-            stance: Stance::Against,
-            strength: 3,
-            reason: "it needs two answers to one prompt",
-        },
+        advice::NEEDS_PAIRS,
     ],
     ..Spec::EMPTY
 };

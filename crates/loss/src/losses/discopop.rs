@@ -5,7 +5,7 @@
 //! zones. M·e^(−k) is one exponential here; it grows only for τ > 1, and is then capped. TRL's β is 0.1.
 
 use super::{Built, Formula, Kernel};
-use crate::advice::{Fit, Stance, Trait};
+use crate::advice::{self, Fit, Stance, Trait};
 use crate::dual::{Dual, EXPONENT_CAP};
 use crate::error::Error;
 use crate::example::Sequence;
@@ -46,12 +46,7 @@ pub(super) static SPEC: Spec = Spec {
             strength: 1,
             reason: "it uses every comparison as dpo does, but leaves pairs that are only just wrong",
         },
-        Fit {
-            data: Trait::Binary,
-            stance: Stance::Against,
-            strength: 3,
-            reason: "it needs two answers to one prompt",
-        },
+        advice::NEEDS_PAIRS,
     ],
 };
 

@@ -3,7 +3,7 @@
 //! Sums over completion tokens. Label smoothing is a modifier; with its 0.2 this is `cdpo`.
 
 use super::{Built, Formula, Kernel};
-use crate::advice::{Fit, Stance, Trait};
+use crate::advice::{self, Fit, Stance, Trait};
 use crate::dual::Dual;
 use crate::error::Error;
 use crate::example::Sequence;
@@ -41,12 +41,7 @@ pub(super) static SPEC: Spec = Spec {
             strength: 3,
             reason: "it compares the two answers of a prompt directly, and never gives up on a hard pair",
         },
-        Fit {
-            data: Trait::Pairs,
-            stance: Stance::For,
-            strength: 1,
-            reason: "the data is pairs already",
-        },
+        advice::HAS_PAIRS,
         Fit {
             data: Trait::Noisy,
             stance: Stance::Against,

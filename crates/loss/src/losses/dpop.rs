@@ -5,7 +5,7 @@
 //! slope. No f_divergence: the penalty is on r_w itself.
 
 use super::{Built, Formula, Kernel};
-use crate::advice::{Fit, Stance, Trait};
+use crate::advice::{self, Fit, Stance, Trait};
 use crate::dual::Dual;
 use crate::error::Error;
 use crate::example::Sequence;
@@ -51,12 +51,7 @@ pub(super) static SPEC: Spec = Spec {
             strength: 2,
             reason: "answers that share most of their tokens fall together under plain margins; here the chosen one may not",
         },
-        Fit {
-            data: Trait::Binary,
-            stance: Stance::Against,
-            strength: 3,
-            reason: "it needs two answers to one prompt",
-        },
+        advice::NEEDS_PAIRS,
     ],
 };
 

@@ -5,7 +5,7 @@
 //! constant, as TRL does with its completion limit; the sum over rows is divided by the rows of the step.
 
 use super::{Built, Kernel, TokenFormula};
-use crate::advice::{Fit, Stance, Trait};
+use crate::advice::{self, Fit, Stance, Trait};
 use crate::dual::Dual;
 use crate::error::Error;
 use crate::example::{Row, Token};
@@ -47,18 +47,8 @@ pub(super) static SPEC: Spec = Spec {
             strength: 2,
             reason: "it compares the answers of a prompt by their rewards and does not favour long wrong ones; its constant has to be set",
         },
-        Fit {
-            data: Trait::Pairs,
-            stance: Stance::Against,
-            strength: 2,
-            reason: "it reads rewards of single answers: which was compared with which is lost",
-        },
-        Fit {
-            data: Trait::Demonstrations,
-            stance: Stance::Against,
-            strength: 3,
-            reason: "without rewards there is nothing to compare",
-        },
+        advice::FORGETS_COMPARISONS,
+        advice::NEEDS_REWARDS,
     ],
     ..Spec::EMPTY
 };

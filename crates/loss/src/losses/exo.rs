@@ -4,7 +4,7 @@
 //! on both sides. Sums over completion tokens. The slope is βq(1−q)(ln((1−ε)/ε) − βΔ), its optimum at Δ = ln((1−ε)/ε)/β.
 
 use super::{Built, Formula, Kernel};
-use crate::advice::{Fit, Stance, Trait};
+use crate::advice::{self, Fit, Stance, Trait};
 use crate::dual::{Dual, sigmoid};
 use crate::error::Error;
 use crate::example::Sequence;
@@ -34,12 +34,7 @@ pub(super) static SPEC: Spec = Spec {
             strength: 1,
             reason: "pairs that are far on the wrong side are given up",
         },
-        Fit {
-            data: Trait::Binary,
-            stance: Stance::Against,
-            strength: 3,
-            reason: "it needs two answers to one prompt",
-        },
+        advice::NEEDS_PAIRS,
     ],
     ..Spec::EMPTY
 };

@@ -5,7 +5,7 @@
 //! the population's standard deviation plus 1e-2, here and in TRL it is that of n − 1 plus 1e-4.
 
 use super::{Built, Kernel, TokenFormula};
-use crate::advice::{Fit, Stance, Trait};
+use crate::advice::{self, Fit, Stance, Trait};
 use crate::dual::Dual;
 use crate::error::Error;
 use crate::example::{Row, Token};
@@ -41,18 +41,8 @@ pub(super) static SPEC: Spec = Spec {
             strength: 3,
             reason: "it compares the answers of a prompt by their rewards, without a critic",
         },
-        Fit {
-            data: Trait::Pairs,
-            stance: Stance::Against,
-            strength: 2,
-            reason: "it reads rewards of single answers: which was compared with which is lost",
-        },
-        Fit {
-            data: Trait::Demonstrations,
-            stance: Stance::Against,
-            strength: 3,
-            reason: "without rewards there is nothing to compare",
-        },
+        advice::FORGETS_COMPARISONS,
+        advice::NEEDS_REWARDS,
     ],
     ..Spec::EMPTY
 };

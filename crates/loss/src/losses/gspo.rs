@@ -5,7 +5,7 @@
 //! sequences.
 
 use super::{Built, Formula, Kernel};
-use crate::advice::{Fit, Stance, Trait};
+use crate::advice::{self, Fit, Stance, Trait};
 use crate::dual::Dual;
 use crate::error::Error;
 use crate::example::Sequence;
@@ -39,18 +39,8 @@ pub(super) static SPEC: Spec = Spec {
             strength: 2,
             reason: "it compares the answers of a prompt by their rewards, with one steady ratio an answer; its clip has to fit the lengths",
         },
-        Fit {
-            data: Trait::Pairs,
-            stance: Stance::Against,
-            strength: 2,
-            reason: "it reads rewards of single answers: which was compared with which is lost",
-        },
-        Fit {
-            data: Trait::Demonstrations,
-            stance: Stance::Against,
-            strength: 3,
-            reason: "without rewards there is nothing to compare",
-        },
+        advice::FORGETS_COMPARISONS,
+        advice::NEEDS_REWARDS,
     ],
     ..Spec::EMPTY
 };

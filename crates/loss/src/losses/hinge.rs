@@ -4,7 +4,7 @@
 //! evenly. RSO writes γ for β and uses 0.05.
 
 use super::{Built, Formula, Kernel};
-use crate::advice::{Fit, Stance, Trait};
+use crate::advice::{self, Fit, Stance, Trait};
 use crate::dual::Dual;
 use crate::error::Error;
 use crate::example::Sequence;
@@ -32,12 +32,7 @@ pub(super) static SPEC: Spec = Spec {
             strength: 1,
             reason: "pairs that are right by a margin stop counting at once, so the rest is what it learns from",
         },
-        Fit {
-            data: Trait::Binary,
-            stance: Stance::Against,
-            strength: 3,
-            reason: "it needs two answers to one prompt",
-        },
+        advice::NEEDS_PAIRS,
     ],
     ..Spec::EMPTY
 };

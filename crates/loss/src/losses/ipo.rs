@@ -5,7 +5,7 @@
 //! by the count of tokens whose log-ratio is not 0, which is 0/0 at the first step; here n divides.
 
 use super::{Built, Formula, Kernel};
-use crate::advice::{Fit, Stance, Trait};
+use crate::advice::{self, Fit, Stance, Trait};
 use crate::dual::Dual;
 use crate::error::Error;
 use crate::example::Sequence;
@@ -50,12 +50,7 @@ pub(super) static SPEC: Spec = Spec {
             strength: 1,
             reason: "certain labels would push margins without end; here every pair has one target",
         },
-        Fit {
-            data: Trait::Binary,
-            stance: Stance::Against,
-            strength: 3,
-            reason: "it needs two answers to one prompt",
-        },
+        advice::NEEDS_PAIRS,
     ],
 };
 

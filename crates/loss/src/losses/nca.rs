@@ -5,7 +5,7 @@
 //! and fades below −ln((1−tol)/tol)/β. The paper uses β = 0.01.
 
 use super::{Built, Formula, Kernel};
-use crate::advice::{Fit, Stance, Trait};
+use crate::advice::{self, Fit, Stance, Trait};
 use crate::dual::Dual;
 use crate::error::Error;
 use crate::example::Sequence;
@@ -32,12 +32,7 @@ pub(super) static SPEC: Spec = Spec {
             strength: 1,
             reason: "both answers are used, and the chosen one cannot fall while the margin grows",
         },
-        Fit {
-            data: Trait::Binary,
-            stance: Stance::Against,
-            strength: 3,
-            reason: "it needs two answers to one prompt",
-        },
+        advice::NEEDS_PAIRS,
     ],
     ..Spec::EMPTY
 };

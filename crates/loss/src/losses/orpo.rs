@@ -5,7 +5,7 @@
 //! −1e-12 in the odds (ours): at a = 0 they are infinite.
 
 use super::{Built, Formula, Kernel};
-use crate::advice::{Fit, Stance, Trait};
+use crate::advice::{self, Fit, Stance, Trait};
 use crate::dual::Dual;
 use crate::error::Error;
 use crate::example::Sequence;
@@ -54,12 +54,7 @@ pub(super) static SPEC: Spec = Spec {
             strength: 3,
             reason: "it imitates the chosen answers of wrong pairs too",
         },
-        Fit {
-            data: Trait::Binary,
-            stance: Stance::Against,
-            strength: 3,
-            reason: "it needs two answers to one prompt",
-        },
+        advice::NEEDS_PAIRS,
     ],
 };
 

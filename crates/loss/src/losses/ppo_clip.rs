@@ -7,7 +7,7 @@
 //! and its divergence has the other sign than `legacy`'s.
 
 use super::{Built, Denominator, Kernel, TokenFormula};
-use crate::advice::{Fit, Stance, Trait};
+use crate::advice::{self, Fit, Stance, Trait};
 use crate::dual::Dual;
 use crate::error::Error;
 use crate::example::Token;
@@ -75,12 +75,7 @@ pub(super) static SPEC: Spec = Spec {
             strength: 1,
             reason: "it can use rewards as advantages, without comparing the answers of a prompt unless told to",
         },
-        Fit {
-            data: Trait::Pairs,
-            stance: Stance::Against,
-            strength: 2,
-            reason: "it reads rewards of single answers: which was compared with which is lost",
-        },
+        advice::FORGETS_COMPARISONS,
     ],
 };
 

@@ -5,7 +5,7 @@
 //! −.05 · Σ(ln π_old − ln π_ref): here a reward is the data's.
 
 use super::{Built, Formula, Kernel};
-use crate::advice::{Fit, Stance, Trait};
+use crate::advice::{self, Fit, Stance, Trait};
 use crate::dual::Dual;
 use crate::error::Error;
 use crate::example::Sequence;
@@ -41,18 +41,8 @@ pub(super) static SPEC: Spec = Spec {
             strength: 2,
             reason: "it compares the answers of a prompt by their rewards without bias, as long as they are fresh",
         },
-        Fit {
-            data: Trait::Pairs,
-            stance: Stance::Against,
-            strength: 2,
-            reason: "it reads rewards of single answers: which was compared with which is lost",
-        },
-        Fit {
-            data: Trait::Demonstrations,
-            stance: Stance::Against,
-            strength: 3,
-            reason: "without rewards there is nothing to compare",
-        },
+        advice::FORGETS_COMPARISONS,
+        advice::NEEDS_REWARDS,
     ],
     ..Spec::EMPTY
 };

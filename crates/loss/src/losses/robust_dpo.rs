@@ -4,7 +4,7 @@
 //! labels. The price is a loss without a lower bound, whose slope never falls below βε/(1−2ε). TRL's ε is 0, which is DPO.
 
 use super::{Built, Formula, Kernel};
-use crate::advice::{Fit, Stance, Trait};
+use crate::advice::{self, Fit, Stance, Trait};
 use crate::dual::Dual;
 use crate::error::Error;
 use crate::example::Sequence;
@@ -44,12 +44,7 @@ pub(super) static SPEC: Spec = Spec {
             strength: 1,
             reason: "it never stops pulling, and few pairs are soon learnt by heart",
         },
-        Fit {
-            data: Trait::Binary,
-            stance: Stance::Against,
-            strength: 3,
-            reason: "it needs two answers to one prompt",
-        },
+        advice::NEEDS_PAIRS,
     ],
 };
 

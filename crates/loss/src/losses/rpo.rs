@@ -6,7 +6,7 @@
 
 use super::dpo::Dpo;
 use super::{Built, Kernel};
-use crate::advice::{Fit, Stance, Trait};
+use crate::advice::{self, Fit, Stance, Trait};
 use crate::error::Error;
 use crate::modifiers;
 use crate::params::Params;
@@ -36,12 +36,7 @@ pub(super) static SPEC: Spec = Spec {
             strength: 1,
             reason: "chosen answers are imitated while they are preferred, so that many good ones are used twice",
         },
-        Fit {
-            data: Trait::Binary,
-            stance: Stance::Against,
-            strength: 3,
-            reason: "it needs two answers to one prompt",
-        },
+        advice::NEEDS_PAIRS,
     ],
     ..Spec::EMPTY
 };

@@ -4,7 +4,7 @@
 //! reported reward is of the sum, β·r. Open-instruct's β is 5; TRL keeps its 0.1.
 
 use super::{Built, Formula, Kernel};
-use crate::advice::{Fit, Stance, Trait};
+use crate::advice::{self, Fit, Stance, Trait};
 use crate::dual::Dual;
 use crate::error::Error;
 use crate::example::Sequence;
@@ -38,12 +38,7 @@ pub(super) static SPEC: Spec = Spec {
             strength: 1,
             reason: "every comparison is used to the full, and long answers do not count more",
         },
-        Fit {
-            data: Trait::Binary,
-            stance: Stance::Against,
-            strength: 3,
-            reason: "it needs two answers to one prompt",
-        },
+        advice::NEEDS_PAIRS,
     ],
 };
 

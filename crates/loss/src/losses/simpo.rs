@@ -4,7 +4,7 @@
 //! TRL inherits β .1 and γ .5 of its CPO trainer and adds a likelihood of weight 1: the preset `trl`.
 
 use super::{Built, Formula, Kernel};
-use crate::advice::{Fit, Stance, Trait};
+use crate::advice::{self, Fit, Stance, Trait};
 use crate::dual::Dual;
 use crate::error::Error;
 use crate::example::Sequence;
@@ -54,24 +54,14 @@ pub(super) static SPEC: Spec = Spec {
             strength: 2,
             reason: "it uses every comparison to the full and does not favour long answers, but nothing holds it near the start",
         },
-        Fit {
-            data: Trait::Pairs,
-            stance: Stance::For,
-            strength: 1,
-            reason: "the data is pairs already",
-        },
+        advice::HAS_PAIRS,
         Fit {
             data: Trait::Noisy,
             stance: Stance::Against,
             strength: 3,
             reason: "wrong pairs never stop pulling, and no reference holds back",
         },
-        Fit {
-            data: Trait::Binary,
-            stance: Stance::Against,
-            strength: 3,
-            reason: "it needs two answers to one prompt",
-        },
+        advice::NEEDS_PAIRS,
     ],
 };
 

@@ -5,7 +5,7 @@
 //! target of supervised training; with pairs alone it is the chosen answer.
 
 use super::{Built, Formula, Kernel};
-use crate::advice::{Fit, Stance, Trait};
+use crate::advice::{self, Fit, Stance, Trait};
 use crate::dual::Dual;
 use crate::error::Error;
 use crate::example::Sequence;
@@ -41,12 +41,7 @@ pub(super) static SPEC: Spec = Spec {
                       loss_type=hinge of its CPO trainer has beta inside the hinge. Averages of micro-batch means there, the optimiser \
                       step's pairs here.",
     fits: &[
-        Fit {
-            data: Trait::Pairs,
-            stance: Stance::For,
-            strength: 1,
-            reason: "the data is pairs already",
-        },
+        advice::HAS_PAIRS,
         Fit {
             data: Trait::FineComparisons,
             stance: Stance::Against,
@@ -59,12 +54,7 @@ pub(super) static SPEC: Spec = Spec {
             strength: 3,
             reason: "wrong pairs pull with full strength until they are learnt",
         },
-        Fit {
-            data: Trait::Binary,
-            stance: Stance::Against,
-            strength: 3,
-            reason: "it needs two answers to one prompt",
-        },
+        advice::NEEDS_PAIRS,
     ],
     ..Spec::EMPTY
 };

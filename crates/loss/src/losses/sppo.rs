@@ -4,7 +4,7 @@
 //! bounds of zones. Sums over completion tokens. The paper estimates P by a judge and uses β = 0.001; with P = 1 it is TRL's hard form.
 
 use super::{Built, Formula, Kernel};
-use crate::advice::{Fit, Stance, Trait};
+use crate::advice::{self, Fit, Stance, Trait};
 use crate::dual::Dual;
 use crate::error::Error;
 use crate::example::Sequence;
@@ -40,12 +40,7 @@ pub(super) static SPEC: Spec = Spec {
             strength: 1,
             reason: "both answers have targets, so that nothing runs away over rounds of self-play",
         },
-        Fit {
-            data: Trait::Binary,
-            stance: Stance::Against,
-            strength: 3,
-            reason: "it needs two answers to one prompt",
-        },
+        advice::NEEDS_PAIRS,
     ],
     ..Spec::EMPTY
 };
