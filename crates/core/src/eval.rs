@@ -1,5 +1,6 @@
 //! Evaluation: the rate of desirable answers, and of wins over another model's, with 90 % intervals.
 
+use halo_loss::diagnosis::wilson;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -116,14 +117,12 @@ impl Rate {
                 n,
             };
         }
-        let (rate, count) = (hits / n as f64, n as f64);
-        let z2 = Z * Z / count;
-        let middle = (rate + z2 / 2.0) / (1.0 + z2);
-        let half = Z / (1.0 + z2) * (rate * (1.0 - rate) / count + z2 / (4.0 * count)).sqrt();
+        let rate = hits / n as f64;
+        let (low, high) = wilson(rate, n as f64, Z);
         Rate {
             rate,
-            low: (middle - half).max(0.0),
-            high: (middle + half).min(1.0),
+            low: low.max(0.0),
+            high: high.min(1.0),
             n,
         }
     }

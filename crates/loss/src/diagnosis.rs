@@ -17,7 +17,7 @@ mod lengths;
 
 pub use agreement::{Contradictions, Duplicates, Noise};
 pub use cycles::Cycles;
-pub use interval::{CONFIDENCE, Share};
+pub use interval::{CONFIDENCE, Share, wilson};
 pub use lengths::{Lengths, NEAR};
 
 /// One judgement of one completion.

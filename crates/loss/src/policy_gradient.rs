@@ -7,8 +7,8 @@
 use crate::advantage::{self, Advantage};
 use crate::dual::{Dual, EXPONENT_CAP};
 use crate::error::Error;
-use crate::example::Token;
-use crate::losses::{Built, Kernel};
+use crate::example::{Row, Sequence, Token};
+use crate::losses::{Built, Formula, Kernel, TokenFormula};
 use crate::params::Params;
 use crate::spec::{Need, ParamSpec, Spec};
 
@@ -93,35 +93,96 @@ pub(crate) fn k3(token: &Token) -> Dual<1> {
     d.chain(rise - d.value, rise)
 }
 
-/// P of a token plus kl_beta · k3: what GRPO and its descendants share.
+/// P of a token plus kl_beta · k3, summed over a row's tokens and multiplied by `share`: GRPO and its descendants.
 #[derive(Debug)]
-pub(crate) struct Surrogate {
+pub(crate) struct TokenSurrogate {
     clip: Clip,
     kl_beta: f64,
+    share: TokenShare,
 }
 
-impl Surrogate {
-    pub(crate) fn new(params: &Params) -> Result<Surrogate, Error> {
-        Ok(Surrogate {
+/// What a row's sum over tokens is multiplied by.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum TokenShare {
+    /// 1: every token of the step weighs the same.
+    Whole,
+    /// 1 / n: every row does.
+    Mean,
+    /// 1 / a constant length.
+    Of(f64),
+}
+
+impl TokenSurrogate {
+    /// The loss with its advantages; the reference only where something pulls towards it.
+    pub(crate) fn built(spec: &Spec, params: &Params, share: TokenShare) -> Result<Built, Error> {
+        let surrogate = TokenSurrogate {
             clip: Clip::new(params)?,
             kl_beta: params.number("kl_beta")?,
-        })
+            share,
+        };
+        let reference = surrogate.kl_beta > 0.0;
+        built(spec, Kernel::token(surrogate), params, reference)
     }
+}
 
-    pub(crate) fn reads_reference(&self) -> bool {
-        self.kl_beta > 0.0
-    }
-
-    pub(crate) fn value(&self, token: &Token) -> Dual<1> {
+impl TokenFormula for TokenSurrogate {
+    fn value(&self, token: &Token) -> Dual<1> {
         let surrogate = self.clip.surrogate(ratio(token), token.advantage);
-        match self.reads_reference() {
+        match self.kl_beta > 0.0 {
             true => surrogate + self.kl_beta * k3(token),
             false => surrogate,
         }
     }
 
-    pub(crate) fn clipped(&self, token: &Token) -> bool {
+    fn scale(&self, row: &Row) -> f64 {
+        match self.share {
+            TokenShare::Whole => 1.0,
+            TokenShare::Mean => 1.0 / f64::from(row.tokens),
+            TokenShare::Of(length) => 1.0 / length,
+        }
+    }
+
+    fn clipped(&self, token: &Token) -> bool {
         self.clip.cuts(ratio(token).value, token.advantage)
+    }
+}
+
+/// P of a whole row, with one ratio for all its tokens.
+#[derive(Debug)]
+pub(crate) struct RowSurrogate {
+    clip: Clip,
+    /// The ratio is the geometric mean over tokens, not their product.
+    mean: bool,
+}
+
+impl RowSurrogate {
+    /// The loss with its advantages.
+    pub(crate) fn built(spec: &Spec, params: &Params, mean: bool) -> Result<Built, Error> {
+        let clip = Clip::new(params)?;
+        built(
+            spec,
+            Kernel::row(RowSurrogate { clip, mean }),
+            params,
+            false,
+        )
+    }
+
+    fn ratio(&self, row: &Sequence<1>) -> Dual<1> {
+        let moved = row.logp - row.old_logp;
+        match self.mean {
+            true => (moved / row.tokens).exp_capped(),
+            false => moved.exp_capped(),
+        }
+    }
+}
+
+impl Formula<1> for RowSurrogate {
+    fn value(&self, [row]: &[Sequence<1>; 1]) -> Dual<1> {
+        self.clip.surrogate(self.ratio(row), row.advantage)
+    }
+
+    fn clipped(&self, [row]: &[Sequence<1>; 1]) -> bool {
+        self.clip.cuts(self.ratio(row).value, row.advantage)
     }
 }
 

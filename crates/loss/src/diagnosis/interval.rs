@@ -6,6 +6,15 @@ pub const CONFIDENCE: f64 = 0.95;
 /// The normal quantile at (1 + [`CONFIDENCE`]) / 2.
 const Z: f64 = 1.959963984540054;
 
+/// Wilson's score interval (1927) of a share of `n > 0` things, `z` the normal quantile of its upper end: right also near 0 and 1,
+/// where rounding may carry an end past them.
+pub fn wilson(share: f64, n: f64, z: f64) -> (f64, f64) {
+    let z2 = z * z / n;
+    let middle = (share + z2 / 2.0) / (1.0 + z2);
+    let half = z / (1.0 + z2) * libm::sqrt(share * (1.0 - share) / n + z2 / (4.0 * n));
+    (middle - half, middle + half)
+}
+
 /// A share of counted things, with Wilson's score interval (1927).
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -28,18 +37,15 @@ impl Share {
         if of == 0 || count > of {
             return None;
         }
-        let (n, share) = (of as f64, count as f64 / of as f64);
-        let z2 = Z * Z;
-        let centre = (share + z2 / (2.0 * n)) / (1.0 + z2 / n);
-        let spread = share * (1.0 - share) / n + z2 / (4.0 * n * n);
-        let half = Z * libm::sqrt(spread) / (1.0 + z2 / n);
+        let share = count as f64 / of as f64;
+        let (low, high) = wilson(share, of as f64, Z);
         Some(Share {
             count,
             of,
             share,
             // the ends are exact where nothing, or everything, was counted
-            low: if count == 0 { 0.0 } else { centre - half },
-            high: if count == of { 1.0 } else { centre + half },
+            low: if count == 0 { 0.0 } else { low },
+            high: if count == of { 1.0 } else { high },
         })
     }
 }

@@ -3,14 +3,12 @@
 //! `grpo` with a higher upper end of the clip, so that unlikely tokens may become likely, and the mean over all tokens of the
 //! optimiser step. The paper's dynamic sampling, and dropping answers that were cut off, are the data's work.
 
-use super::{Built, Denominator, Kernel, TokenFormula};
+use super::{Built, Denominator};
 use crate::advice::{self, Fit, Stance, Trait};
-use crate::dual::Dual;
 use crate::error::Error;
-use crate::example::Token;
 use crate::modifiers;
 use crate::params::Params;
-use crate::policy_gradient::{self, Surrogate};
+use crate::policy_gradient::{self, TokenShare, TokenSurrogate};
 use crate::spec::{DataShape, Need, Spec};
 
 pub(super) static SPEC: Spec = Spec {
@@ -47,25 +45,7 @@ pub(super) static SPEC: Spec = Spec {
 };
 
 pub(super) fn build(params: &Params) -> Result<Built, Error> {
-    let surrogate = Surrogate::new(params)?;
-    let reference = surrogate.reads_reference();
-    let kernel = Kernel::token(Dapo { surrogate });
-    let mut built = policy_gradient::built(&SPEC, kernel, params, reference)?;
+    let mut built = TokenSurrogate::built(&SPEC, params, TokenShare::Whole)?;
     built.denominator = Denominator::Tokens;
     Ok(built)
-}
-
-#[derive(Debug)]
-struct Dapo {
-    surrogate: Surrogate,
-}
-
-impl TokenFormula for Dapo {
-    fn value(&self, token: &Token) -> Dual<1> {
-        self.surrogate.value(token)
-    }
-
-    fn clipped(&self, token: &Token) -> bool {
-        self.surrogate.clipped(token)
-    }
 }

@@ -4,14 +4,12 @@
 //! are too easy or too hard), and token sums not by the answer's own length (which favours long wrong answers) but by a
 //! constant, as TRL does with its completion limit; the sum over rows is divided by the rows of the step.
 
-use super::{Built, Kernel, TokenFormula};
+use super::Built;
 use crate::advice::{self, Fit, Stance, Trait};
-use crate::dual::Dual;
 use crate::error::Error;
-use crate::example::{Row, Token};
 use crate::modifiers;
 use crate::params::Params;
-use crate::policy_gradient::{self, Surrogate};
+use crate::policy_gradient::{self, TokenShare, TokenSurrogate};
 use crate::spec::{DataShape, Need, ParamSpec, Spec};
 
 pub(super) static SPEC: Spec = Spec {
@@ -54,29 +52,6 @@ pub(super) static SPEC: Spec = Spec {
 };
 
 pub(super) fn build(params: &Params) -> Result<Built, Error> {
-    let surrogate = Surrogate::new(params)?;
-    let reference = surrogate.reads_reference();
     let longest = params.number("max_completion_length")?;
-    let kernel = Kernel::token(DrGrpo { surrogate, longest });
-    policy_gradient::built(&SPEC, kernel, params, reference)
-}
-
-#[derive(Debug)]
-struct DrGrpo {
-    surrogate: Surrogate,
-    longest: f64,
-}
-
-impl TokenFormula for DrGrpo {
-    fn value(&self, token: &Token) -> Dual<1> {
-        self.surrogate.value(token)
-    }
-
-    fn scale(&self, _row: &Row) -> f64 {
-        1.0 / self.longest
-    }
-
-    fn clipped(&self, token: &Token) -> bool {
-        self.surrogate.clipped(token)
-    }
+    TokenSurrogate::built(&SPEC, params, TokenShare::Of(longest))
 }

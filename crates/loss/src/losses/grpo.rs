@@ -4,14 +4,12 @@
 //! as the data gives them. kl_beta is 0 as in TRL today (the paper: .04); without it no reference is asked. HALOs divides by
 //! the population's standard deviation plus 1e-2, here and in TRL it is that of n − 1 plus 1e-4.
 
-use super::{Built, Kernel, TokenFormula};
+use super::Built;
 use crate::advice::{self, Fit, Stance, Trait};
-use crate::dual::Dual;
 use crate::error::Error;
-use crate::example::{Row, Token};
 use crate::modifiers;
 use crate::params::Params;
-use crate::policy_gradient::{self, Surrogate};
+use crate::policy_gradient::{self, TokenShare, TokenSurrogate};
 use crate::spec::{DataShape, Need, Spec};
 
 pub(super) static SPEC: Spec = Spec {
@@ -48,26 +46,5 @@ pub(super) static SPEC: Spec = Spec {
 };
 
 pub(super) fn build(params: &Params) -> Result<Built, Error> {
-    let surrogate = Surrogate::new(params)?;
-    let reference = surrogate.reads_reference();
-    policy_gradient::built(&SPEC, Kernel::token(Grpo { surrogate }), params, reference)
-}
-
-#[derive(Debug)]
-struct Grpo {
-    surrogate: Surrogate,
-}
-
-impl TokenFormula for Grpo {
-    fn value(&self, token: &Token) -> Dual<1> {
-        self.surrogate.value(token)
-    }
-
-    fn scale(&self, row: &Row) -> f64 {
-        1.0 / f64::from(row.tokens)
-    }
-
-    fn clipped(&self, token: &Token) -> bool {
-        self.surrogate.clipped(token)
-    }
+    TokenSurrogate::built(&SPEC, params, TokenShare::Mean)
 }

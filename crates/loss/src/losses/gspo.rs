@@ -4,14 +4,12 @@
 //! gradient and no columns per token are asked. The clip is far narrower than `grpo`'s because the ratio is a mean. Mean over
 //! sequences.
 
-use super::{Built, Formula, Kernel};
+use super::Built;
 use crate::advice::{self, Fit, Stance, Trait};
-use crate::dual::Dual;
 use crate::error::Error;
-use crate::example::Sequence;
 use crate::modifiers;
 use crate::params::Params;
-use crate::policy_gradient::{self, Clip};
+use crate::policy_gradient::{self, RowSurrogate};
 use crate::spec::{DataShape, Need, Spec};
 
 pub(super) static SPEC: Spec = Spec {
@@ -46,27 +44,5 @@ pub(super) static SPEC: Spec = Spec {
 };
 
 pub(super) fn build(params: &Params) -> Result<Built, Error> {
-    let clip = Clip::new(params)?;
-    policy_gradient::built(&SPEC, Kernel::row(Gspo { clip }), params, false)
-}
-
-#[derive(Debug)]
-struct Gspo {
-    clip: Clip,
-}
-
-impl Gspo {
-    fn ratio(&self, row: &Sequence<1>) -> Dual<1> {
-        ((row.logp - row.old_logp) / row.tokens).exp_capped()
-    }
-}
-
-impl Formula<1> for Gspo {
-    fn value(&self, [row]: &[Sequence<1>; 1]) -> Dual<1> {
-        self.clip.surrogate(self.ratio(row), row.advantage)
-    }
-
-    fn clipped(&self, [row]: &[Sequence<1>; 1]) -> bool {
-        self.clip.cuts(self.ratio(row).value, row.advantage)
-    }
+    RowSurrogate::built(&SPEC, params, true)
 }

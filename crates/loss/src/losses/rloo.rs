@@ -4,14 +4,12 @@
 //! others. The paper has no clip (it samples anew each step, where ρ = 1 and both agree); TRL clips as here. TRL's rewards include
 //! −.05 · Σ(ln π_old − ln π_ref): here a reward is the data's.
 
-use super::{Built, Formula, Kernel};
+use super::Built;
 use crate::advice::{self, Fit, Stance, Trait};
-use crate::dual::Dual;
 use crate::error::Error;
-use crate::example::Sequence;
 use crate::modifiers;
 use crate::params::Params;
-use crate::policy_gradient::{self, Clip};
+use crate::policy_gradient::{self, RowSurrogate};
 use crate::spec::{DataShape, Need, Spec};
 
 pub(super) static SPEC: Spec = Spec {
@@ -48,27 +46,5 @@ pub(super) static SPEC: Spec = Spec {
 };
 
 pub(super) fn build(params: &Params) -> Result<Built, Error> {
-    let clip = Clip::new(params)?;
-    policy_gradient::built(&SPEC, Kernel::row(Rloo { clip }), params, false)
-}
-
-#[derive(Debug)]
-struct Rloo {
-    clip: Clip,
-}
-
-impl Rloo {
-    fn ratio(&self, row: &Sequence<1>) -> Dual<1> {
-        (row.logp - row.old_logp).exp_capped()
-    }
-}
-
-impl Formula<1> for Rloo {
-    fn value(&self, [row]: &[Sequence<1>; 1]) -> Dual<1> {
-        self.clip.surrogate(self.ratio(row), row.advantage)
-    }
-
-    fn clipped(&self, [row]: &[Sequence<1>; 1]) -> bool {
-        self.clip.cuts(self.ratio(row).value, row.advantage)
-    }
+    RowSurrogate::built(&SPEC, params, false)
 }
