@@ -8,5 +8,6 @@ pub(crate) mod generate;
 pub(crate) mod losses;
 pub(crate) mod saturation;
 pub(crate) mod score;
+pub(crate) mod selftest;
 pub(crate) mod train;
 pub(crate) mod tune;

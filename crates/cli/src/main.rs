@@ -17,7 +17,9 @@ mod progress;
 mod readme;
 mod settings;
 
-use commands::{advise, demo, eval, export, generate, losses, saturation, score, train, tune};
+use commands::{
+    advise, demo, eval, export, generate, losses, saturation, score, selftest, train, tune,
+};
 use output::Output;
 
 /// glibc returns every buffer to the kernel: page faults would dominate a training step.
@@ -56,6 +58,8 @@ enum Command {
     Saturation(saturation::Args),
     /// Give each completion of a data file its score by a reward model
     Score(score::Args),
+    /// Prove a device: every op and whole runs against the CPU's, in a table
+    Selftest(selftest::Args),
     /// List the losses, or explain one
     Losses(losses::Args),
     /// Merge an adapter into its base, or convert weights
@@ -93,6 +97,7 @@ fn main() -> ExitCode {
         Command::Eval(args) => eval::run(&args, &output),
         Command::Saturation(args) => saturation::run(&args, &output),
         Command::Score(args) => score::run(&args, &output),
+        Command::Selftest(args) => selftest::run(&args, &output),
         Command::Losses(args) => losses::run(&args, &output),
         Command::Export(args) => export::run(&args, &output),
     };

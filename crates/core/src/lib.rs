@@ -21,6 +21,7 @@ mod reference;
 mod run_folder;
 pub mod saturation;
 pub mod score;
+pub mod selftest;
 pub mod session;
 mod storage;
 pub mod tokenizer;

@@ -1,9 +1,8 @@
-use crate::support::gpu;
 use halo_kernels::gpu::{Dtype, Gpu};
 
 #[test]
 fn numbers_come_back_rounded_to_nearest_even() {
-    let gpu = gpu();
+    let gpu = Gpu::emulated().unwrap();
     let values = [
         1.0,
         -2.5,
@@ -33,7 +32,7 @@ fn numbers_come_back_rounded_to_nearest_even() {
 
 #[test]
 fn parts_share_the_memory_and_end_with_it() {
-    let gpu = gpu();
+    let gpu = Gpu::emulated().unwrap();
     let all = gpu.upload(&[1.0, 2.0, 3.0, 4.0]).unwrap();
     let part = all.narrow(1, 2).unwrap();
     part.write(&[8.0, 9.0]).unwrap();
