@@ -8,27 +8,30 @@ use crate::TYPES;
 /// Set to 1: compiled with the address and undefined-behaviour sanitizers.
 const SANITIZE: &str = "HALO_EMULATOR_SANITIZE";
 
-/// Compiles and links libhalo_emulator_f32.a and libhalo_emulator_bf16.a.
+/// Compiles and links libhalo_emulator.a.
 pub(crate) fn compile(out: &Path) -> Result<(), String> {
     println!("cargo::rerun-if-env-changed={SANITIZE}");
     let sanitize = std::env::var_os(SANITIZE).is_some_and(|value| value == "1");
+    let mut build = compiler(sanitize);
     for (suffix, macro_name) in TYPES {
         let names = kernels(macro_name, suffix, sanitize)?;
         let source = out.join(format!("emulator_{suffix}.cpp"));
-        fs::write(&source, registry(&names, suffix))
-            .map_err(|error| format!("{}: {error}", source.display()))?;
-        compiler(macro_name, sanitize)
-            .file(&source)
-            .try_compile(&format!("halo_emulator_{suffix}"))
-            .map_err(|error| error.to_string())?;
+        let text = format!("#define {macro_name}\n{}", registry(&names, suffix));
+        fs::write(&source, text).map_err(|error| format!("{}: {error}", source.display()))?;
+        build.file(&source);
     }
+    // One library: its two halves call each other.
+    build
+        .try_compile("halo_emulator")
+        .map_err(|error| error.to_string())?;
     if sanitize {
+        println!("cargo::rustc-cfg=halo_sanitize");
         link_sanitizers()?;
     }
     Ok(())
 }
 
-fn compiler(macro_name: &str, sanitize: bool) -> cc::Build {
+fn compiler(sanitize: bool) -> cc::Build {
     let mut build = cc::Build::new();
     build
         .cpp(true)
@@ -36,8 +39,9 @@ fn compiler(macro_name: &str, sanitize: bool) -> cc::Build {
         .opt_level(2)
         .include("src/gpu")
         .define("HALO_EMULATOR", None)
-        .define(macro_name, None)
         .warnings(false)
+        .debug(true)
+        .flag_if_supported("-fno-strict-aliasing")
         // No fused multiplication and addition that the source does not ask for: the same sums on every processor.
         .flag_if_supported("-ffp-contract=off")
         .flag("-pthread");
@@ -45,8 +49,7 @@ fn compiler(macro_name: &str, sanitize: bool) -> cc::Build {
         build
             .flag("-fsanitize=address,undefined")
             .flag("-fno-sanitize-recover=all")
-            .flag("-fno-omit-frame-pointer")
-            .flag("-g");
+            .flag("-fno-omit-frame-pointer");
     }
     build
 }
@@ -54,7 +57,8 @@ fn compiler(macro_name: &str, sanitize: bool) -> cc::Build {
 /// The kernels' full names, from the preprocessed source: `extern "C" void NAME_SUFFIX(`. So a kernel that exists for one T
 /// only is known for that one.
 fn kernels(macro_name: &str, suffix: &str, sanitize: bool) -> Result<Vec<String>, String> {
-    let text = compiler(macro_name, sanitize)
+    let text = compiler(sanitize)
+        .define(macro_name, None)
         .file("src/gpu/kernels.cu")
         // A file ending in .cu is C++ to no compiler but NVIDIA's.
         .flag("-xc++")
@@ -82,12 +86,23 @@ fn kernels(macro_name: &str, suffix: &str, sanitize: bool) -> Result<Vec<String>
     }
 }
 
-/// The whole translation unit: the kernels, then the two functions that Rust calls.
+/// What Rust calls: the kernels of one T, then those of the other.
+const DOOR: &str = r#"
+extern "C" const char* halo_emulator_launch_bf16(const char*, const unsigned*, unsigned, size_t, void**, int*);
+
+extern "C" const char* halo_emulator_launch(const char* name, const unsigned* grid, unsigned block, size_t shared, void** args, int* found) {
+    const char* fault = halo_emulator_launch_f32(name, grid, block, shared, args, found);
+    return *found ? fault : halo_emulator_launch_bf16(name, grid, block, shared, args, found);
+}
+"#;
+
+/// The whole translation unit: the kernels, then what launches them by name.
 fn registry(names: &[String], suffix: &str) -> String {
     let entries: String = names
         .iter()
         .map(|name| format!("    {{\"{name}\", emulator::Body<{name}>::run}},\n"))
         .collect();
+    let door = if suffix == TYPES[0].0 { DOOR } else { "" };
     format!(
         r#"#include "kernels.cu"
 
@@ -99,19 +114,18 @@ static const struct {{
 
 static thread_local std::string fault;
 
-// 0: done. 1: no kernel of that name. 2: the launch failed, and the next function says why.
-extern "C" int halo_emulator_launch_{suffix}(const char* name, const unsigned grid[3], unsigned block, size_t shared, void** args) {{
+// Null, or what went wrong, valid until this thread's next launch; `found` says whether there is a kernel of that name.
+extern "C" const char* halo_emulator_launch_{suffix}(const char* name, const unsigned* grid, unsigned block, size_t shared, void** args, int* found) {{
+    *found = 0;
     for (auto& kernel : KERNELS) {{
         if (std::strcmp(kernel.name, name) != 0) continue;
+        *found = 1;
         fault = emulator::launch(kernel.body, grid, block, shared, args);
-        return fault.empty() ? 0 : 2;
+        return fault.empty() ? nullptr : fault.c_str();
     }}
-    return 1;
+    return nullptr;
 }}
-
-// Of this thread's last launch; valid until its next.
-extern "C" const char* halo_emulator_fault_{suffix}() {{ return fault.c_str(); }}
-"#
+{door}"#
     )
 }
 

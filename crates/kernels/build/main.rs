@@ -17,6 +17,7 @@ use std::process::ExitCode;
 const TYPES: [(&str, &str); 2] = [("f32", "HALO_F32"), ("bf16", "HALO_BF16")];
 
 fn main() -> ExitCode {
+    println!("cargo::rustc-check-cfg=cfg(halo_sanitize)");
     watch(Path::new("build"), &["rs"]);
     watch(Path::new("src"), &["cu", "cuh", "h"]);
     match build() {

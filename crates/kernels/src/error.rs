@@ -1,9 +1,10 @@
+use crate::gpu::Dtype;
 use std::fmt;
 
-/// Why an op refused its arguments, in which case nothing was written, or what a GPU had to say.
+/// Why an op refused its arguments. Nothing was written when an op returns this.
 ///
-/// The arguments of a kernel come from code, not from users, so a refusal is a programmer's mistake; it is a value, not a
-/// panic, because the host behind the C ABI must survive its own.
+/// The arguments of a kernel come from code, not from users, so every one of these is a programmer's mistake; they are
+/// values, not panics, because the host behind the C ABI must survive its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error(Kind);
 
@@ -31,13 +32,19 @@ enum Kind {
         op: &'static str,
         reason: &'static str,
     },
+    Dtype {
+        op: &'static str,
+        argument: &'static str,
+        given: Dtype,
+        expected: Dtype,
+    },
     Device {
         op: &'static str,
         message: String,
     },
-    Memory {
+    OutOfMemory {
         op: &'static str,
-        asked: usize,
+        bytes: usize,
         free: usize,
         total: usize,
     },
@@ -64,14 +71,48 @@ impl Error {
         matches!(self.0, Kind::Shape { .. })
     }
 
-    /// The GPU, its driver or its libraries: missing, too old, or failing in the middle of the work.
+    /// A device refused or failed, or is not there.
     pub fn is_device(&self) -> bool {
         matches!(self.0, Kind::Device { .. })
     }
 
-    /// The GPU has no memory left for a buffer. Nothing else is lost: with less asked for, the work can go on.
+    /// A device has too little memory; nothing else is lost, and smaller work may go on.
     pub fn is_out_of_memory(&self) -> bool {
-        matches!(self.0, Kind::Memory { .. })
+        matches!(self.0, Kind::OutOfMemory { .. })
+    }
+
+    pub(crate) fn dtype(
+        op: &'static str,
+        argument: &'static str,
+        given: Dtype,
+        expected: Dtype,
+    ) -> Error {
+        Error(Kind::Dtype {
+            op,
+            argument,
+            given,
+            expected,
+        })
+    }
+
+    pub(crate) fn device(op: &'static str, message: String) -> Error {
+        Error(Kind::Device { op, message })
+    }
+
+    // A build without a device never runs out of its memory.
+    #[cfg_attr(not(any(feature = "cuda", feature = "emulator")), expect(dead_code))]
+    pub(crate) fn out_of_memory(
+        op: &'static str,
+        bytes: usize,
+        free: usize,
+        total: usize,
+    ) -> Error {
+        Error(Kind::OutOfMemory {
+            op,
+            bytes,
+            free,
+            total,
+        })
     }
 
     pub(crate) fn layout(op: &'static str, segment: usize, reason: &'static str) -> Error {
@@ -84,29 +125,6 @@ impl Error {
 
     pub(crate) fn shape(op: &'static str, reason: &'static str) -> Error {
         Error(Kind::Shape { op, reason })
-    }
-
-    pub(crate) fn device(op: &'static str, message: String) -> Error {
-        Error(Kind::Device { op, message })
-    }
-
-    /// All three in bytes.
-    #[cfg_attr(
-        not(any(feature = "cuda", feature = "emulator")),
-        expect(dead_code, reason = "only a GPU runs out of memory this way")
-    )]
-    pub(crate) fn out_of_memory(
-        op: &'static str,
-        asked: usize,
-        free: usize,
-        total: usize,
-    ) -> Error {
-        Error(Kind::Memory {
-            op,
-            asked,
-            free,
-            total,
-        })
     }
 }
 
@@ -135,37 +153,27 @@ impl fmt::Display for Error {
                 reason,
             } => write!(f, "{op}: segment {segment}: {reason}"),
             Kind::Shape { op, reason } => write!(f, "{op}: {reason}"),
-            Kind::Device { op, message } => write!(f, "{op}: {message}"),
-            Kind::Memory {
+            Kind::Dtype {
                 op,
-                asked,
+                argument,
+                given,
+                expected,
+            } => write!(f, "{op}: `{argument}` is {given:?}, expected {expected:?}"),
+            Kind::Device { op, message } => write!(f, "{op}: {message}"),
+            Kind::OutOfMemory {
+                op,
+                bytes,
                 free,
                 total,
             } => write!(
                 f,
-                "{op}: out of memory: {} asked for, {} free of the device's {}",
-                Bytes(*asked),
-                Bytes(*free),
-                Bytes(*total)
+                "{op}: out of device memory: asked for {bytes} bytes, {free} of {total} are free"
             ),
         }
     }
 }
 
 impl std::error::Error for Error {}
-
-/// A size as a person reads it.
-struct Bytes(usize);
-
-impl fmt::Display for Bytes {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            bytes if bytes >= 1 << 30 => write!(f, "{:.2} GiB", bytes as f64 / (1u64 << 30) as f64),
-            bytes if bytes >= 1 << 20 => write!(f, "{:.1} MiB", bytes as f64 / (1u64 << 20) as f64),
-            bytes => write!(f, "{bytes} bytes"),
-        }
-    }
-}
 
 /// `given` elements must be exactly `expected`.
 pub(crate) fn length(
@@ -221,17 +229,6 @@ mod tests {
         assert_eq!(
             e.to_string(),
             "embedding::forward: ids[1] = 9 is outside 0..4"
-        );
-        let e = Error(Kind::Memory {
-            op: "gpu::alloc",
-            asked: 3 << 30,
-            free: 300 << 20,
-            total: 80 << 30,
-        });
-        assert!(e.is_out_of_memory() && !e.is_device());
-        assert_eq!(
-            e.to_string(),
-            "gpu::alloc: out of memory: 3.00 GiB asked for, 300.0 MiB free of the device's 80.00 GiB"
         );
     }
 }

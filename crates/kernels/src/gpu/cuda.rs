@@ -16,7 +16,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use cudarc::driver::result::{self, DriverError, ctx, mem_pool, stream};
 use cudarc::driver::sys::{CUmemPool_attribute, CUmemoryPool, CUresult};
 
-use super::{Driver, Gemm, Memory};
+use super::driver::{Driver, Gemm, Memory};
 use crate::Error;
 use blas::Blas;
 use kernels::Kernels;

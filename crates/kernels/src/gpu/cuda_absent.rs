@@ -1,15 +1,13 @@
-//! The twin of `cuda.rs` in a build without the feature.
+//! The NVIDIA driver of a build without it.
 
 use std::sync::Arc;
 
-use super::Driver;
+use super::driver::Driver;
 use crate::Error;
 
-pub(super) fn open(ordinal: usize) -> Result<Arc<dyn Driver>, Error> {
+pub(super) fn open(_ordinal: usize) -> Result<Arc<dyn Driver>, Error> {
     Err(Error::device(
-        "gpu::cuda",
-        format!(
-            "device {ordinal} asked for, but this binary was built without GPUs: build it with `--features cuda`"
-        ),
+        "Gpu::cuda",
+        "this build has no GPU support; build with --features cuda".into(),
     ))
 }

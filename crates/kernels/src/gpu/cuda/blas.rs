@@ -9,7 +9,8 @@ use cudarc::cublas::sys::{
 };
 use cudarc::driver::sys::{CUdeviceptr, CUstream};
 
-use super::super::{Dtype, Gemm};
+use super::super::Dtype;
+use super::super::driver::Gemm;
 use super::failed;
 use crate::Error;
 

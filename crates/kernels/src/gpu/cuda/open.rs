@@ -7,7 +7,7 @@ use cudarc::driver::sys::{
     self, CUcontext, CUdevice, CUdevice_attribute, CUmemPool_attribute, CUstream,
 };
 
-use super::super::Driver;
+use super::super::driver::Driver;
 use super::{Blas, Cuda, Kernels, Staging, failed, kernels};
 use crate::Error;
 
