@@ -8,8 +8,10 @@
 use std::process::ExitCode;
 
 mod bench;
+mod cuda;
 mod demo;
 mod docs;
+mod emulated;
 mod house;
 mod package;
 mod peers;
@@ -45,6 +47,16 @@ const TASKS: &[Task] = &[
         "package",
         "pack the libraries as for a registry, build them from the packages",
         package::run,
+    ),
+    (
+        "cuda",
+        "lay nvcc out, build the feature `cuda`, weigh the kernels; no GPU needed",
+        cuda::run,
+    ),
+    (
+        "emulated-gpu",
+        "the GPU's kernels on an emulated GPU, with and without sanitizers",
+        emulated::run,
     ),
     (
         "bench",

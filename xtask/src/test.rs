@@ -5,7 +5,7 @@
 use std::time::Instant;
 
 use crate::shell::{self, Outcome, cargo};
-use crate::{docs, house, package, reference_points};
+use crate::{cuda, docs, emulated, house, package, reference_points};
 
 type Stage = (&'static str, fn() -> Outcome);
 
@@ -34,6 +34,8 @@ const STAGES: &[Stage] = &[
     }),
     ("packages", package::list),
     ("tests", || shell::run(&mut cargo("test --workspace"))),
+    ("emulated gpu", || emulated::run(&[])),
+    ("cuda", || cuda::run(&[])),
 ];
 
 pub(crate) fn run(_: &[String]) -> Outcome {
