@@ -1,5 +1,7 @@
 //! The CUDA kernels on the emulated GPU, held to the CPU's ops: values, gradients, poisoned outputs, writes outside a buffer.
 
+#[path = "gpu/attention.rs"]
+mod attention;
 #[path = "gpu/matmul.rs"]
 mod matmul;
 #[path = "gpu/rms_norm.rs"]
@@ -8,3 +10,11 @@ mod rms_norm;
 mod runtime;
 #[path = "gpu/support.rs"]
 mod support;
+
+/// Packs and the naive form, as the CPU's tests have them.
+#[allow(dead_code, reason = "the CPU's tests use the rest")]
+#[path = "ops"]
+mod ops {
+    pub(crate) mod layouts;
+    pub(crate) mod support;
+}

@@ -160,27 +160,28 @@ static __device__ __forceinline__ void attention_backward_query_tile(bf16* share
     attention_store<E>(dq + q_at, sum, scales, q_width, tile.rows, e);
 }
 
+#endif
+
 // Grid: key tiles · K. Shared: (2·64 + 4·32)·(E + 8) elements and 128 floats.
 #define ATTENTION_BACKWARD_KEYS(E)                                                                                          \
     (const T* q, const T* k, const T* v, const T* d_o, const float* lse, const float* delta, T* dk, T* dv,                  \
      const AttentionTile* tiles, const AttentionPart* parts, unsigned heads, unsigned kv_heads, unsigned e, float scale,    \
      unsigned window) {                                                                                                     \
-        SHARED(bf16, shared); \
-        attention_backward_key_tile<E>(shared, q, k, v, d_o, lse, delta, dk, dv, tiles, parts, heads, kv_heads, e, scale, window); \
+        ATTENTION_TENSOR(SHARED(bf16, shared); attention_backward_key_tile<E>(shared, q, k, v, d_o, lse, delta, dk, dv, tiles,\
+                         parts, heads, kv_heads, e, scale, window);)                                                        \
     }
 KERNEL(attention_backward_keys_64) ATTENTION_BACKWARD_KEYS(64)
 KERNEL(attention_backward_keys_96) ATTENTION_BACKWARD_KEYS(96)
 KERNEL(attention_backward_keys_128) ATTENTION_BACKWARD_KEYS(128)
 
 // Grid: query tiles · H. Shared: (2·64 + 4·32)·(E + 8) elements.
-#define ATTENTION_BACKWARD_QUERIES(E)                                                                                      \
-    (const T* q, const T* k, const T* v, const T* d_o, const float* lse, const float* delta, T* dq,                        \
-     const AttentionTile* tiles, const AttentionPart* parts, unsigned heads, unsigned kv_heads, unsigned e, float scale,   \
-     unsigned window) {                                                                                                    \
-        SHARED(bf16, shared); \
-        attention_backward_query_tile<E>(shared, q, k, v, d_o, lse, delta, dq, tiles, parts, heads, kv_heads, e, scale, window); \
+#define ATTENTION_BACKWARD_QUERIES(E)                                                                                       \
+    (const T* q, const T* k, const T* v, const T* d_o, const float* lse, const float* delta, T* dq,                         \
+     const AttentionTile* tiles, const AttentionPart* parts, unsigned heads, unsigned kv_heads, unsigned e, float scale,    \
+     unsigned window) {                                                                                                     \
+        ATTENTION_TENSOR(SHARED(bf16, shared); attention_backward_query_tile<E>(shared, q, k, v, d_o, lse, delta, dq, tiles,\
+                         parts, heads, kv_heads, e, scale, window);)                                                        \
     }
 KERNEL(attention_backward_queries_64) ATTENTION_BACKWARD_QUERIES(64)
 KERNEL(attention_backward_queries_96) ATTENTION_BACKWARD_QUERIES(96)
 KERNEL(attention_backward_queries_128) ATTENTION_BACKWARD_QUERIES(128)
-#endif

@@ -122,22 +122,20 @@ static __device__ __forceinline__ void attention_forward_tile(bf16* shared, cons
     attention_store<E>(o + q_at, sum, inverse, q_width, tile.rows, e);
 }
 
+#endif
+
 // o (N, H, e), lse (N, H) from q (N, H, e), k and v (N, K, e). Grid: query tiles · H. Shared: 2·64·(E + 8) elements.
 KERNEL(attention_forward_64)(const T* q, const T* k, const T* v, T* o, float* lse, const AttentionTile* tiles, const AttentionPart* parts,
                              unsigned heads, unsigned kv_heads, unsigned e, float scale, unsigned window) {
-    SHARED(bf16, shared);
-    attention_forward_tile<64>(shared, q, k, v, o, lse, tiles, parts, heads, kv_heads, e, scale, window);
+    ATTENTION_TENSOR(SHARED(bf16, shared); attention_forward_tile<64>(shared, q, k, v, o, lse, tiles, parts, heads, kv_heads, e, scale, window);)
 }
 
 KERNEL(attention_forward_96)(const T* q, const T* k, const T* v, T* o, float* lse, const AttentionTile* tiles, const AttentionPart* parts,
                              unsigned heads, unsigned kv_heads, unsigned e, float scale, unsigned window) {
-    SHARED(bf16, shared);
-    attention_forward_tile<96>(shared, q, k, v, o, lse, tiles, parts, heads, kv_heads, e, scale, window);
+    ATTENTION_TENSOR(SHARED(bf16, shared); attention_forward_tile<96>(shared, q, k, v, o, lse, tiles, parts, heads, kv_heads, e, scale, window);)
 }
 
 KERNEL(attention_forward_128)(const T* q, const T* k, const T* v, T* o, float* lse, const AttentionTile* tiles, const AttentionPart* parts,
                               unsigned heads, unsigned kv_heads, unsigned e, float scale, unsigned window) {
-    SHARED(bf16, shared);
-    attention_forward_tile<128>(shared, q, k, v, o, lse, tiles, parts, heads, kv_heads, e, scale, window);
+    ATTENTION_TENSOR(SHARED(bf16, shared); attention_forward_tile<128>(shared, q, k, v, o, lse, tiles, parts, heads, kv_heads, e, scale, window);)
 }
-#endif

@@ -49,6 +49,13 @@ template <unsigned MOST> struct AttentionWalk {
     }
 };
 
+// The tensor cores have no f32: that form of their kernels is empty, and the launcher never asks for it.
+#ifdef HALO_BF16
+#define ATTENTION_TENSOR(...) __VA_ARGS__
+#else
+#define ATTENTION_TENSOR(...)
+#endif
+
 #ifdef HALO_BF16
 
 // 16 bytes from global to shared memory behind the threads' back, or zeros; done after attention_wait and a barrier.

@@ -7,11 +7,11 @@ mod plan;
 
 pub use plan::Plan;
 
+use super::launch::Launch;
 use super::{Dtype, Gpu, Slice};
 use crate::Error;
 use crate::attention::{Shape, at_least};
-use crate::error::length;
-use plan::{TILE, Tiles};
+use plan::{EVERYTHING, TILE, Tiles};
 
 /// Columns that a lane of the FMA form holds, times its 32 lanes.
 const LONGEST: usize = 256;
@@ -93,15 +93,13 @@ pub fn backward(
     let gpu = q.gpu();
     let rows = plan.rows * shape.heads;
     let delta = &gpu.alloc(Dtype::F32, rows)?;
-    launch(
-        gpu,
-        "attention_delta",
-        like,
-        rows.div_ceil(4),
-        128,
-        0,
-        &[o.pointer(), d_o.pointer(), delta.pointer(), word(rows), word(shape.head_dim)],
-    )?;
+    Launch::new(gpu, "attention_delta")
+        .slice(o)
+        .slice(d_o)
+        .slice(delta)
+        .size(rows)
+        .unsigned(shape.head_dim)?
+        .run(like, [rows.div_ceil(4), 1, 1], 128, 0)?;
     form.run(
         gpu,
         Pass::Keys,
@@ -150,19 +148,18 @@ pub fn append(
     let op = "gpu::attention::append";
     shape.check(op)?;
     let sequences = caches.check(op, k.dtype(), lengths, slots, shape)?;
-    exactly(op, "k", k, k.dtype(), sequences * shape.kv_width())?;
-    exactly(op, "v", v, k.dtype(), sequences * shape.kv_width())?;
-    let args = [
-        k.pointer(),
-        v.pointer(),
-        caches.k.pointer(),
-        caches.v.pointer(),
-        lengths.pointer(),
-        slots.pointer(),
-        word(caches.capacity),
-        word(shape.kv_width()),
-    ];
-    launch(k.gpu(), "attention_append", k.dtype(), sequences, 256, 0, &args)
+    k.expect(op, "k", k.dtype(), sequences * shape.kv_width())?;
+    v.expect(op, "v", k.dtype(), sequences * shape.kv_width())?;
+    Launch::new(k.gpu(), "attention_append")
+        .slice(k)
+        .slice(v)
+        .slice(&caches.k)
+        .slice(&caches.v)
+        .slice(lengths)
+        .slice(slots)
+        .size(caches.capacity)
+        .size(shape.kv_width())
+        .run(k.dtype(), [sequences, 1, 1], 256, 0)
 }
 
 /// Attention of the newest token of each sequence, whose key and value [`append`] wrote: q (R, H, E) → o (R, H, E).
@@ -187,26 +184,29 @@ pub fn cached(
         return Err(Error::shape(op, "head_dim is above 256"));
     }
     let sequences = caches.check(op, q.dtype(), lengths, slots, shape)?;
-    exactly(op, "q", q, q.dtype(), sequences * shape.q_width())?;
-    exactly(op, "o", o, q.dtype(), sequences * shape.q_width())?;
+    q.expect(op, "q", q.dtype(), sequences * shape.q_width())?;
+    o.expect(op, "o", q.dtype(), sequences * shape.q_width())?;
     let warps = 8;
-    let args = [
-        q.pointer(),
-        caches.k.pointer(),
-        caches.v.pointer(),
-        o.pointer(),
-        lengths.pointer(),
-        slots.pointer(),
-        word(caches.capacity),
-        word(shape.heads),
-        word(shape.kv_heads),
-        word(shape.head_dim),
-        u64::from(shape.scale.to_bits()),
-        word(window.map_or(u32::MAX as usize, |w| w.min(u32::MAX as usize))),
-    ];
-    let shared = warps * (shape.head_dim + 2) * 4;
-    let blocks = sequences * shape.heads;
-    launch(q.gpu(), "attention_cached", q.dtype(), blocks, 32 * warps, shared, &args)
+    let shared = warps * (shape.head_dim + 2) * size_of::<f32>();
+    Launch::new(q.gpu(), "attention_cached")
+        .slice(q)
+        .slice(&caches.k)
+        .slice(&caches.v)
+        .slice(o)
+        .slice(lengths)
+        .slice(slots)
+        .size(caches.capacity)
+        .unsigned(shape.heads)?
+        .unsigned(shape.kv_heads)?
+        .unsigned(shape.head_dim)?
+        .float(shape.scale)
+        .unsigned(window.map_or(EVERYTHING, |w| w.min(EVERYTHING)))?
+        .run(
+            q.dtype(),
+            [sequences * shape.heads, 1, 1],
+            32 * warps as u32,
+            shared,
+        )
 }
 
 impl Caches {
@@ -219,12 +219,12 @@ impl Caches {
         slots: &Slice,
         shape: &Shape,
     ) -> Result<usize, Error> {
-        exactly(op, "lengths", lengths, Dtype::U32, lengths.len())?;
-        exactly(op, "slots", slots, Dtype::U32, lengths.len())?;
+        lengths.expect(op, "lengths", Dtype::U32, lengths.len())?;
+        slots.expect(op, "slots", Dtype::U32, lengths.len())?;
         let slot = self.capacity * shape.kv_width();
         let whole = self.k.len() / slot.max(1) * slot;
-        exactly(op, "caches.k", &self.k, dtype, whole)?;
-        exactly(op, "caches.v", &self.v, dtype, whole)?;
+        self.k.expect(op, "caches.k", dtype, whole)?;
+        self.v.expect(op, "caches.v", dtype, whole)?;
         Ok(lengths.len())
     }
 }
@@ -234,6 +234,30 @@ enum Pass {
     Forward,
     Keys,
     Queries,
+}
+
+impl Pass {
+    fn tensor(self, padded: usize) -> &'static str {
+        match (self, padded) {
+            (Pass::Forward, 64) => "attention_forward_64",
+            (Pass::Forward, 96) => "attention_forward_96",
+            (Pass::Forward, _) => "attention_forward_128",
+            (Pass::Keys, 64) => "attention_backward_keys_64",
+            (Pass::Keys, 96) => "attention_backward_keys_96",
+            (Pass::Keys, _) => "attention_backward_keys_128",
+            (Pass::Queries, 64) => "attention_backward_queries_64",
+            (Pass::Queries, 96) => "attention_backward_queries_96",
+            (Pass::Queries, _) => "attention_backward_queries_128",
+        }
+    }
+
+    fn plain(self) -> &'static str {
+        match self {
+            Pass::Forward => "attention_forward",
+            Pass::Keys => "attention_backward_keys",
+            Pass::Queries => "attention_backward_queries",
+        }
+    }
 }
 
 /// Which kernels run.
@@ -248,7 +272,7 @@ impl Form {
     /// `slices` are those that the tensor-core form moves in pieces of 16 bytes, or of 4.
     fn of(op: &'static str, shape: &Shape, slices: &[&Slice]) -> Result<Form, Error> {
         let e = shape.head_dim;
-        let aligned = slices.iter().all(|s| s.pointer().is_multiple_of(16));
+        let aligned = slices.iter().all(|s| s.address().is_multiple_of(16));
         let bf16 = slices.iter().all(|s| s.dtype() == Dtype::Bf16);
         let padded = [64, 96, 128].into_iter().find(|&padded| e <= padded);
         match padded {
@@ -270,11 +294,6 @@ impl Form {
         shape: &Shape,
     ) -> Result<(), Error> {
         let e = shape.head_dim;
-        let name = match pass {
-            Pass::Forward => "attention_forward",
-            Pass::Keys => "attention_backward_keys",
-            Pass::Queries => "attention_backward_queries",
-        };
         let (name, blocks, threads, shared) = match self {
             Form::Tensor(padded) => {
                 // Rows of 16-bit elements: two tiles of 64 forward, four of 64 backward; then lse and D of two stages of 32.
@@ -284,7 +303,7 @@ impl Form {
                     Pass::Queries => (256, 0),
                 };
                 let shared = rows * (padded + 8) * 2 + floats * 4;
-                (format!("{name}_{padded}"), tiles.count, TENSOR_THREADS, shared)
+                (pass.tensor(padded), tiles.count, TENSOR_THREADS, shared)
             }
             Form::Plain => {
                 // Fewer rows where they are long, for the sake of shared memory.
@@ -295,20 +314,20 @@ impl Form {
                     Pass::Queries => (2 * own + 64, 32 * own),
                 };
                 let shared = (rows * (e | 1) + weights) * 4;
-                (name.to_owned(), tiles.count * (TILE / own), 8 * own, shared)
+                (pass.plain(), tiles.count * (TILE / own), 8 * own, shared)
             }
         };
-        let mut args: Vec<u64> = slices.iter().map(|s| s.pointer()).collect();
-        args.extend([
-            tiles.tiles.pointer(),
-            tiles.parts.pointer(),
-            word(shape.heads),
-            word(shape.kv_heads),
-            word(e),
-            u64::from(shape.scale.to_bits()),
-            u64::from(plan.window),
-        ]);
-        launch(gpu, &name, dtype, blocks * heads, threads, shared, &args)
+        slices
+            .iter()
+            .fold(Launch::new(gpu, name), |launch, slice| launch.slice(slice))
+            .slice(&tiles.tiles)
+            .slice(&tiles.parts)
+            .unsigned(shape.heads)?
+            .unsigned(shape.kv_heads)?
+            .unsigned(e)?
+            .float(shape.scale)
+            .unsigned(plan.window)?
+            .run(dtype, [blocks * heads, 1, 1], threads as u32, shared)
     }
 }
 
@@ -320,45 +339,8 @@ fn check(
     dtype: Dtype,
     needed: usize,
 ) -> Result<(), Error> {
-    typed(op, slice, dtype)?;
+    if slice.dtype() != dtype {
+        return Err(Error::dtype(op, argument, slice.dtype(), dtype));
+    }
     at_least(op, argument, slice.len(), needed)
-}
-
-/// A slice of `dtype` with `expected` elements.
-fn exactly(
-    op: &'static str,
-    argument: &'static str,
-    slice: &Slice,
-    dtype: Dtype,
-    expected: usize,
-) -> Result<(), Error> {
-    typed(op, slice, dtype)?;
-    length(op, argument, slice.len(), expected)
-}
-
-fn typed(op: &'static str, slice: &Slice, dtype: Dtype) -> Result<(), Error> {
-    if slice.dtype() == dtype {
-        return Ok(());
-    }
-    Err(Error::shape(op, "an argument is of another type than its op takes"))
-}
-
-/// A parameter of any width: the machine is little-endian, so an unsigned or a float stands in the first half.
-fn word(value: usize) -> u64 {
-    value as u64
-}
-
-fn launch(
-    gpu: &Gpu,
-    kernel: &str,
-    dtype: Dtype,
-    blocks: usize,
-    threads: usize,
-    shared: usize,
-    args: &[u64],
-) -> Result<(), Error> {
-    if blocks == 0 {
-        return Ok(());
-    }
-    gpu.launch_words(kernel, dtype, blocks, threads, shared, args)
 }

@@ -1,6 +1,6 @@
 //! Packs and inputs for attention, and what the naive form makes of them.
 
-use crate::support::*;
+use super::support::*;
 use halo_kernels::attention::{Layout, Seg, Shape, naive};
 
 /// A forest of segments: every tree a random trie whose parents stand before their children.

@@ -1,21 +1,21 @@
 //! Which block reads what, worked out on the host once per pack.
 
+use crate::Error;
 use crate::attention::{Layout, Seg, Shape};
 use crate::gpu::{Gpu, Slice};
-use crate::Error;
 use std::cmp::Reverse;
 
 /// Rows that a block of the tensor-core kernels owns.
 pub(super) const TILE: usize = 64;
 
 /// A window without an end; see `attention_visible` in tile.cuh.
-const EVERYTHING: usize = 1 << 31;
+pub(super) const EVERYTHING: usize = 1 << 31;
 
 /// The tiles of a layout on the device.
 #[derive(Clone, Debug)]
 pub struct Plan {
     pub(super) rows: usize,
-    pub(super) window: u32,
+    pub(super) window: usize,
     /// What each query tile reads.
     pub(super) queries: Tiles,
     /// By whom each key tile is read.
@@ -45,7 +45,7 @@ impl Plan {
         }
         Ok(Plan {
             rows: layout.rows(),
-            window: narrow(layout.window.unwrap_or(EVERYTHING).min(EVERYTHING)),
+            window: layout.window.map_or(EVERYTHING, |w| w.min(EVERYTHING)),
             queries: queries(layout).upload(gpu)?,
             keys: keys(layout).upload(gpu)?,
         })
@@ -123,9 +123,7 @@ fn keys(layout: &Layout) -> Host {
     for (seg, readers) in layout.segments.iter().zip(&readers) {
         for tile in tiles(seg) {
             let last = tile.position + tile.rows - 1;
-            let end = layout
-                .window
-                .map_or(usize::MAX, |w| last.saturating_add(w));
+            let end = layout.window.map_or(usize::MAX, |w| last.saturating_add(w));
             let mut parts = vec![];
             for &s in readers {
                 join(&mut parts, cut(&layout.segments[s], tile.position, end));
