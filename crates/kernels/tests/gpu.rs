@@ -1,4 +1,5 @@
 //! The CUDA kernels on the emulated GPU, held to the CPU's ops: values, gradients, poisoned outputs, writes outside a buffer.
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 #[path = "gpu/attention.rs"]
 mod attention;
