@@ -45,7 +45,7 @@ impl Layout {
         self.segments.last().map_or(0, |s| s.rows.end)
     }
 
-    fn check(&self, op: &'static str) -> Result<(), Error> {
+    pub(crate) fn check(&self, op: &'static str) -> Result<(), Error> {
         let mut end = 0;
         for (s, seg) in self.segments.iter().enumerate() {
             let fail = |reason| Err(Error::layout(op, s, reason));
@@ -112,7 +112,7 @@ impl Shape {
         self.heads / self.kv_heads
     }
 
-    fn check(&self, op: &'static str) -> Result<(), Error> {
+    pub(crate) fn check(&self, op: &'static str) -> Result<(), Error> {
         if self.heads == 0 || self.head_dim == 0 {
             return Err(Error::shape(op, "heads and head_dim must be at least 1"));
         }
@@ -124,7 +124,7 @@ impl Shape {
 }
 
 /// Checks that `q`-like and `kv`-like slices hold `rows` rows or more, and cuts nothing.
-fn at_least(
+pub(crate) fn at_least(
     op: &'static str,
     argument: &'static str,
     given: usize,

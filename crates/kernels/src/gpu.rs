@@ -7,6 +7,7 @@
 //! Activations, their gradients and matrices are `f32` or `bf16`; statistics, norm weights, biases, parameter gradients and the
 //! optimiser are `f32`. No kernel adds floats atomically: results are the same bits from run to run.
 
+pub mod attention;
 pub mod checks;
 #[cfg_attr(not(feature = "cuda"), path = "gpu/cuda_absent.rs")]
 mod cuda;

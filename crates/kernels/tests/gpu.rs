@@ -1,9 +1,22 @@
 //! The CUDA kernels on the emulated GPU, held to the CPU's ops; and the GPU's runtime.
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 #[path = "gpu/arguments.rs"]
 mod arguments;
+#[path = "gpu/attention.rs"]
+mod attention;
 #[path = "gpu/runtime.rs"]
 mod runtime;
+#[path = "gpu/support.rs"]
+mod support;
+
+/// Packs and the naive form, as the CPU's tests have them.
+#[allow(dead_code, reason = "the CPU's tests use the rest")]
+#[path = "ops"]
+mod ops {
+    pub(crate) mod layouts;
+    pub(crate) mod support;
+}
 
 use halo_kernels::gpu::{Gpu, checks};
 

@@ -7,6 +7,8 @@ mod attention;
 mod embedding;
 #[path = "ops/head.rs"]
 mod head;
+#[path = "ops/layouts.rs"]
+mod layouts;
 #[path = "ops/matmul.rs"]
 mod matmul;
 #[path = "ops/optim.rs"]
