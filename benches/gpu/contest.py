@@ -43,6 +43,7 @@ def command_of(job, output):
         gpu = job["device"] != "cpu"
         job = dict(job, device="cuda:0" if gpu else "cpu", dtype="bf16" if gpu else "f32")
         if job["tuning"] == "lora":
+            job["lora"] = plan.LORA_RANK
             del job["reference"]  # the adapter as it starts, over the same base weights
         return halo_command(job["contender"], job, output)
     worker = "packed_torch.py" if job["contender"] == "packed-torch" else "trl_gpu.py"

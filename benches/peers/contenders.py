@@ -32,7 +32,7 @@ def run(name, job):
 def halo_command(name, job, output):
     """`halo` computes the reference's log-probabilities before training, as the tuned peer does; `halo-default` in each step.
 
-    What `benches/gpu` adds to a job: loss, device, dtype, accumulation, reference (a folder).
+    What `benches/gpu` adds to a job: loss, device, dtype, accumulation, reference (a folder), lora (a rank).
     """
     command = [
         job["halo"], "train", "--model", job["model"], "--data", job["data"], "--loss", job.get("loss", "kto"),
@@ -46,6 +46,8 @@ def halo_command(name, job, output):
     ]  # fmt: skip
     if "reference" in job:
         command += ["--reference", job["reference"]]
+    if "lora" in job:
+        command += ["--lora", str(job["lora"])]
     return command + (["--precompute-ref-log-probs"] if name == "halo" else [])
 
 
