@@ -30,15 +30,24 @@ def run(name, job):
 
 
 def halo_command(name, job, output):
-    """`halo` computes the reference's log-probabilities before training, as the tuned peer does; `halo-default` in each step."""
+    """`halo` computes the reference's log-probabilities before training, as the tuned peer does; `halo-default` in each step.
+
+    What `benches/gpu` adds to a job: loss, device, dtype, accumulation, reference (a folder), lora (a rank).
+    """
     command = [
-        job["halo"], "train", "--model", job["model"], "--data", job["data"], "--loss", "kto",
+        job["halo"], "train", "--model", job["model"], "--data", job["data"], "--loss", job.get("loss", "kto"),
         "--set", "beta=0.1", "--batch-size", str(job["batch"]), "--steps", str(job["steps"]),
+        "--grad-accum", str(job.get("accumulation", 1)),
         "--lr", str(job["learning_rate"]), "--schedule", "constant", "--warmup", "0",
         "--weight-decay", str(job["weight_decay"]), "--max-grad-norm", "1.0", "--max-length", "1000000",
-        "--order", "file", "--mismatch", "trl", "--dtype", "f32", "--device", "cpu",
+        "--order", "file", "--mismatch", "trl",
+        "--dtype", job.get("dtype", "f32"), "--device", job.get("device", "cpu"),
         "--seed", "0", "--save-every", "1000000", "--out", str(output), "--quiet",
     ]  # fmt: skip
+    if "reference" in job:
+        command += ["--reference", job["reference"]]
+    if "lora" in job:
+        command += ["--lora", str(job["lora"])]
     return command + (["--precompute-ref-log-probs"] if name == "halo" else [])
 
 
@@ -50,7 +59,7 @@ def halo_result(output, wall_seconds):
         step_seconds=seconds,
         reference_seconds=wall_seconds - sum(seconds),
         loss=[line["loss"] for line in lines],
-        kl=[line["kl"] for line in lines],
+        kl=[line.get("kl") for line in lines],
     )
 
 

@@ -65,19 +65,28 @@ def make_rows(shape, steps, seed):
     """`steps` batches of rows {prompt_ids, completion_ids, label}; the end token closes each completion."""
     prompt_mean, completion_mean, batch = SHAPES[shape]
     generator = random.Random(f"{shape} {seed}")
+    return [
+        make_row(generator, draw_length(generator, prompt_mean), draw_length(generator, completion_mean))
+        for _ in range(steps * batch)
+    ]
 
-    def length(mean):
-        drawn = generator.lognormvariate(math.log(mean) - SIGMA**2 / 2, SIGMA)
-        return max(2, min(round(drawn), CAP * mean))
 
-    return [make_row(generator, length(prompt_mean), length(completion_mean)) for _ in range(steps * batch)]
+def draw_length(generator, mean):
+    """Log-normal with this mean."""
+    drawn = generator.lognormvariate(math.log(mean) - SIGMA**2 / 2, SIGMA)
+    return max(2, min(round(drawn), CAP * mean))
+
+
+def draw_ids(generator, count, vocab=VOCAB):
+    return [generator.randrange(SPECIAL, vocab) for _ in range(count)]
 
 
 def make_row(generator, prompt, completion):
-    def ids(count):
-        return [generator.randrange(SPECIAL, VOCAB) for _ in range(count)]
-
-    return dict(prompt_ids=ids(prompt), completion_ids=ids(completion - 1) + [EOS], label=generator.random() < 0.5)
+    return dict(
+        prompt_ids=draw_ids(generator, prompt),
+        completion_ids=draw_ids(generator, completion - 1) + [EOS],
+        label=generator.random() < 0.5,
+    )
 
 
 def warmup_rows(rows, count, seed):
