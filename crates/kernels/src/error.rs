@@ -1,3 +1,4 @@
+use crate::gpu::Dtype;
 use std::fmt;
 
 /// Why an op refused its arguments. Nothing was written when an op returns this.
@@ -31,6 +32,22 @@ enum Kind {
         op: &'static str,
         reason: &'static str,
     },
+    Dtype {
+        op: &'static str,
+        argument: &'static str,
+        given: Dtype,
+        expected: Dtype,
+    },
+    Device {
+        op: &'static str,
+        message: String,
+    },
+    OutOfMemory {
+        op: &'static str,
+        bytes: usize,
+        free: usize,
+        total: usize,
+    },
 }
 
 impl Error {
@@ -52,6 +69,50 @@ impl Error {
     /// Dimensions contradict each other: heads that do not divide, an odd head dimension, an overlapping view.
     pub fn is_shape(&self) -> bool {
         matches!(self.0, Kind::Shape { .. })
+    }
+
+    /// A device refused or failed, or is not there.
+    pub fn is_device(&self) -> bool {
+        matches!(self.0, Kind::Device { .. })
+    }
+
+    /// A device has too little memory; nothing else is lost, and smaller work may go on.
+    pub fn is_out_of_memory(&self) -> bool {
+        matches!(self.0, Kind::OutOfMemory { .. })
+    }
+
+    pub(crate) fn dtype(
+        op: &'static str,
+        argument: &'static str,
+        given: Dtype,
+        expected: Dtype,
+    ) -> Error {
+        Error(Kind::Dtype {
+            op,
+            argument,
+            given,
+            expected,
+        })
+    }
+
+    pub(crate) fn device(op: &'static str, message: String) -> Error {
+        Error(Kind::Device { op, message })
+    }
+
+    // A build without a device never runs out of its memory.
+    #[cfg_attr(not(any(feature = "cuda", feature = "emulator")), expect(dead_code))]
+    pub(crate) fn out_of_memory(
+        op: &'static str,
+        bytes: usize,
+        free: usize,
+        total: usize,
+    ) -> Error {
+        Error(Kind::OutOfMemory {
+            op,
+            bytes,
+            free,
+            total,
+        })
     }
 
     pub(crate) fn layout(op: &'static str, segment: usize, reason: &'static str) -> Error {
@@ -92,6 +153,22 @@ impl fmt::Display for Error {
                 reason,
             } => write!(f, "{op}: segment {segment}: {reason}"),
             Kind::Shape { op, reason } => write!(f, "{op}: {reason}"),
+            Kind::Dtype {
+                op,
+                argument,
+                given,
+                expected,
+            } => write!(f, "{op}: `{argument}` is {given:?}, expected {expected:?}"),
+            Kind::Device { op, message } => write!(f, "{op}: {message}"),
+            Kind::OutOfMemory {
+                op,
+                bytes,
+                free,
+                total,
+            } => write!(
+                f,
+                "{op}: out of device memory: asked for {bytes} bytes, {free} of {total} are free"
+            ),
         }
     }
 }

@@ -16,6 +16,7 @@ pub mod embedding;
 mod error;
 mod exp;
 pub mod float;
+pub mod gpu;
 pub mod head;
 pub mod matmul;
 pub mod optim;
