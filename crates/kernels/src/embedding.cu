@@ -3,11 +3,13 @@
 // Floor: forward reads and writes a row, 2·d·sizeof(T) bytes; backward reads every row of dout once and reads and writes every row
 // of the destination that occurs. One operation an element: memory-bound on every GPU.
 
-// out (n, d) = the rows `ids` of table (V, d). One block a row.
-KERNEL(embedding_forward)(const unsigned* ids, const T* table, T* out, unsigned d) {
-    const T* from = table + size_t(ids[blockIdx.x]) * d;
+// out (n, d) = the rows `ids` of table (V, d). One block a row. An id outside the table, which the host does not see, makes its row
+// no numbers.
+KERNEL(embedding_forward)(const unsigned* ids, const T* table, T* out, unsigned d, unsigned v) {
+    bool known = ids[blockIdx.x] < v;
+    const T* from = table + (known ? size_t(ids[blockIdx.x]) * d : 0);
     T* to = out + size_t(blockIdx.x) * d;
-    for (unsigned i = threadIdx.x; i < d; i += blockDim.x) to[i] = from[i];
+    for (unsigned i = threadIdx.x; i < d; i += blockDim.x) to[i] = known ? from[i] : from_float<T>(NAN);
 }
 
 // Row ids[run] of `dtable` += the rows order[starts[run]..starts[run + 1]] of dout, one after another in f32, rounded once. A block

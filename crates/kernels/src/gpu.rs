@@ -7,15 +7,22 @@
 //! Activations, their gradients and matrices are `f32` or `bf16`; statistics, norm weights, biases, parameter gradients and the
 //! optimiser are `f32`. No kernel adds floats atomically: results are the same bits from run to run.
 
+pub mod bias;
 #[cfg_attr(not(feature = "cuda"), path = "gpu/cuda_absent.rs")]
 mod cuda;
 mod driver;
+pub mod elementwise;
+pub mod embedding;
 #[cfg_attr(not(feature = "emulator"), path = "gpu/emulated_absent.rs")]
 mod emulated;
+pub mod head;
 mod launch;
 pub mod matmul;
+pub mod optim;
 pub mod rms_norm;
+pub mod rope;
 mod slice;
+pub mod swiglu;
 
 use std::fmt;
 use std::sync::Arc;

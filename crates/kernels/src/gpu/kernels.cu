@@ -2,3 +2,10 @@
 #include "device.cuh"
 
 #include "../rms_norm.cu"
+#include "../bias.cu"
+#include "../elementwise.cu"
+#include "../embedding.cu"
+#include "../head.cu"
+#include "../optim.cu"
+#include "../rope.cu"
+#include "../swiglu.cu"
