@@ -9,15 +9,22 @@
 
 pub mod attention;
 pub mod checks;
+pub mod bias;
 #[cfg_attr(not(feature = "cuda"), path = "gpu/cuda_absent.rs")]
 mod cuda;
 mod driver;
+pub mod elementwise;
+pub mod embedding;
 #[cfg_attr(not(feature = "emulator"), path = "gpu/emulated_absent.rs")]
 mod emulated;
+pub mod head;
 mod launch;
 pub mod matmul;
+pub mod optim;
 pub mod rms_norm;
+pub mod rope;
 mod slice;
+pub mod swiglu;
 
 use std::fmt;
 use std::sync::Arc;

@@ -1,5 +1,7 @@
 //! The optimiser over flat slices: gradient norm, scaling, AdamW.
 
+pub mod eight_bit;
+
 use crate::Error;
 use crate::error::length;
 use crate::simd::{Kernel, dispatch};
@@ -72,25 +74,7 @@ pub fn step(
     length(op, "grads", grads.len(), params.len())?;
     length(op, "m", m.len(), params.len())?;
     length(op, "v", v.len(), params.len())?;
-    if t == 0 {
-        return Err(Error::shape(op, "t = 0; steps count from 1"));
-    }
-    let t = t as f64;
-    let update = Update {
-        keep: if decay {
-            (1.0 - cfg.lr * cfg.weight_decay) as f32
-        } else {
-            1.0
-        },
-        beta1: cfg.beta1 as f32,
-        rest1: (1.0 - cfg.beta1) as f32,
-        beta2: cfg.beta2 as f32,
-        rest2: (1.0 - cfg.beta2) as f32,
-        step: (cfg.lr / (1.0 - cfg.beta1.powf(t))) as f32,
-        root: (1.0 / (1.0 - cfg.beta2.powf(t)).sqrt()) as f32,
-        eps: cfg.eps as f32,
-        grad_scale,
-    };
+    let update = Update::new(op, t, cfg, decay, grad_scale)?;
     params
         .par_chunks_mut(CHUNK)
         .zip(grads.par_chunks(CHUNK))
@@ -131,17 +115,61 @@ impl Kernel for SumSquares<'_> {
     }
 }
 
+/// The factors of one step, the same for every parameter and on every device.
 #[derive(Clone, Copy)]
-struct Update {
-    keep: f32,
-    beta1: f32,
-    rest1: f32,
-    beta2: f32,
-    rest2: f32,
-    step: f32,
-    root: f32,
-    eps: f32,
-    grad_scale: f32,
+pub(crate) struct Update {
+    pub(crate) keep: f32,
+    pub(crate) beta1: f32,
+    pub(crate) rest1: f32,
+    pub(crate) beta2: f32,
+    pub(crate) rest2: f32,
+    pub(crate) step: f32,
+    pub(crate) root: f32,
+    pub(crate) eps: f32,
+    pub(crate) grad_scale: f32,
+}
+
+impl Update {
+    pub(crate) fn new(
+        op: &'static str,
+        t: u64,
+        cfg: &AdamW,
+        decay: bool,
+        grad_scale: f32,
+    ) -> Result<Update, Error> {
+        if t == 0 {
+            return Err(Error::shape(op, "t = 0; steps count from 1"));
+        }
+        let t = t as f64;
+        let kept = 1.0 - cfg.lr * cfg.weight_decay;
+        Ok(Update {
+            keep: if decay { kept as f32 } else { 1.0 },
+            beta1: cfg.beta1 as f32,
+            rest1: (1.0 - cfg.beta1) as f32,
+            beta2: cfg.beta2 as f32,
+            rest2: (1.0 - cfg.beta2) as f32,
+            step: (cfg.lr / (1.0 - cfg.beta1.powf(t))) as f32,
+            root: (1.0 / (1.0 - cfg.beta2.powf(t)).sqrt()) as f32,
+            eps: cfg.eps as f32,
+            grad_scale,
+        })
+    }
+
+    /// The new moments from the old ones.
+    #[inline(always)]
+    fn moments(&self, g: f32, m: f32, v: f32) -> (f32, f32) {
+        let g = g * self.grad_scale;
+        (
+            m * self.beta1 + g * self.rest1,
+            v * self.beta2 + g * g * self.rest2,
+        )
+    }
+
+    /// The new parameter from the new moments.
+    #[inline(always)]
+    fn moved(&self, p: f32, m: f32, v: f32) -> f32 {
+        p * self.keep - self.step * (m / (v.sqrt() * self.root + self.eps))
+    }
 }
 
 struct Step<'a> {
@@ -164,12 +192,8 @@ impl Kernel for Step<'_> {
             .zip(self.m)
             .zip(self.v)
         {
-            let g = g * u.grad_scale;
-            let m_new = *m * u.beta1 + g * u.rest1;
-            let v_new = *v * u.beta2 + g * g * u.rest2;
-            *m = m_new;
-            *v = v_new;
-            *p = *p * u.keep - u.step * (m_new / (v_new.sqrt() * u.root + u.eps));
+            (*m, *v) = u.moments(*g, *m, *v);
+            *p = u.moved(*p, *m, *v);
         }
     }
 }

@@ -43,6 +43,16 @@ impl RopeTable {
     pub fn head_dim(&self) -> usize {
         2 * self.half
     }
+
+    /// The cosines (positions, E/2).
+    pub(crate) fn cos(&self) -> &[f32] {
+        &self.cos
+    }
+
+    /// The sines (positions, E/2).
+    pub(crate) fn sin(&self) -> &[f32] {
+        &self.sin
+    }
 }
 
 /// Rotates x (N, heads, E) in place, row n by `positions[n]`.

@@ -97,3 +97,8 @@ impl<'a> Launch<'a> {
         }
     }
 }
+
+/// Threads for a row of `d` elements: one an element, within a block of 32 to 256.
+pub(super) fn threads(d: usize) -> u32 {
+    (d.clamp(32, 256) as u32).next_multiple_of(32)
+}

@@ -1,6 +1,6 @@
 //! RMS norm on the device; see [`crate::rms_norm`].
 
-use super::launch::Launch;
+use super::launch::{Launch, threads};
 use super::{Dtype, Slice};
 use crate::Error;
 
@@ -125,9 +125,4 @@ pub fn backward(
         .unsigned(count)?
         .unsigned(d)?
         .run(x.dtype(), [columns, 1, 1], 256, 0)
-}
-
-/// Threads for a row: one an element, within a block of 32 to 256.
-fn threads(d: usize) -> u32 {
-    (d.clamp(32, 256) as u32).next_multiple_of(32)
 }

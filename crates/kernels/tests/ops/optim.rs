@@ -1,5 +1,5 @@
 use crate::support::*;
-use halo_kernels::optim::{AdamW, scale, step, sum_squares};
+use halo_kernels::optim::{AdamW, eight_bit, scale, step, sum_squares};
 
 #[test]
 fn the_norm_is_exact_to_f64_and_the_same_on_every_pool() {
@@ -60,4 +60,50 @@ fn a_step_counts_from_one() {
     let cfg = AdamW::default();
     let error = step(&mut [], &[], &mut [], &mut [], 0, &cfg, true, 1.0).unwrap_err();
     assert!(error.is_shape());
+}
+
+/// Minimises Σ cᵢ(xᵢ − aᵢ)² from 0; curvatures over two decades.
+fn quadratic(steps: u64, mut step: impl FnMut(&mut [f32], &[f32], u64)) -> f64 {
+    let n = 1000;
+    let mut rng = Rng(18);
+    let (a, c) = (rng.vec(n, 1.0), rng.vec(n, 1.0));
+    let c: Vec<f32> = c.iter().map(|c| 10f32.powf(*c)).collect();
+    let mut x = vec![0.0; n];
+    for t in 1..=steps {
+        let grads: Vec<f32> = (0..n).map(|i| 2.0 * c[i] * (x[i] - a[i])).collect();
+        step(&mut x, &grads, t);
+    }
+    (0..n)
+        .map(|i| f64::from(c[i] * (x[i] - a[i]).powi(2)))
+        .sum()
+}
+
+#[test]
+fn eight_bit_moments_converge_like_f32_moments() {
+    let cfg = AdamW {
+        lr: 0.02,
+        ..AdamW::default()
+    };
+    let (mut m, mut v) = (vec![0.0; 1000], vec![0.0; 1000]);
+    let start = quadratic(0, |_, _, _| {});
+    let wide = quadratic(200, |x, g, t| {
+        step(x, g, &mut m, &mut v, t, &cfg, false, 1.0).unwrap();
+    });
+    let run = || {
+        let (mut m, mut v) = eight_bit::zeros(1000);
+        let (mut m_max, mut v_max) = (vec![0.0; 4], vec![0.0; 4]);
+        quadratic(200, |x, g, t| {
+            eight_bit::step(
+                x, g, &mut m, &mut v, &mut m_max, &mut v_max, t, &cfg, false, 1.0,
+            )
+            .unwrap();
+        })
+    };
+    let narrow = run();
+    // What is left of the start's value: 8 bits may cost a thousandth of it.
+    assert!(
+        wide < 1e-3 * start && narrow < wide + 1e-3 * start,
+        "start {start}, f32 {wide}, 8 bits {narrow}"
+    );
+    assert_eq!(narrow.to_bits(), threads(3, run).to_bits());
 }

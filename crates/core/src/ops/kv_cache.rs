@@ -1,0 +1,69 @@
+//! Keys and values of what was read, of one block: what decoding reads instead of computing again.
+
+use std::ops::Range;
+
+use halo_kernels::attention::{self, Shape};
+
+use crate::Result;
+use crate::array::Array;
+
+/// Keys after rope and values of R sequences.
+pub(crate) enum KvCache {
+    /// By sequence, (length, K·E) each.
+    Cpu(Vec<(Vec<f32>, Vec<f32>)>),
+}
+
+impl KvCache {
+    /// Of sequences that stand as these rows in k and v (N, K·E).
+    pub(crate) fn of_rows(k: &Array, v: &Array, rows: &[Range<usize>]) -> Result<KvCache> {
+        let width = k.dim(1)?;
+        match k {
+            Array::Cpu(_) => {
+                let (k, v) = (k.values()?, v.values()?);
+                let cut = |values: &[f32], rows: &Range<usize>| {
+                    values[rows.start * width..rows.end * width].to_vec()
+                };
+                let sequences = rows.iter().map(|rows| (cut(&k, rows), cut(&v, rows)));
+                Ok(KvCache::Cpu(sequences.collect()))
+            }
+        }
+    }
+
+    /// Forgets all sequences but these, in the given order.
+    pub(crate) fn keep(&mut self, sequences: &[usize]) {
+        match self {
+            KvCache::Cpu(cached) => {
+                let kept = sequences.iter().map(|&s| std::mem::take(&mut cached[s]));
+                *cached = kept.collect();
+            }
+        }
+    }
+
+    /// Appends each sequence's new key and value (R, K·E), then lets its query (R, H·E) see all → (R, H·E).
+    pub(crate) fn attend(
+        &mut self,
+        q: &Array,
+        k: &Array,
+        v: &Array,
+        window: Option<usize>,
+        shape: &Shape,
+    ) -> Result<Array> {
+        let o = q.like()?;
+        match self {
+            KvCache::Cpu(cached) => {
+                let width = shape.kv_width();
+                let (k, v) = (k.values()?, v.values()?);
+                for (sequence, (keys, values)) in cached.iter_mut().enumerate() {
+                    keys.extend_from_slice(&k[sequence * width..][..width]);
+                    values.extend_from_slice(&v[sequence * width..][..width]);
+                }
+                let caches: Vec<_> = cached
+                    .iter()
+                    .map(|(k, v)| attention::Cache { k, v })
+                    .collect();
+                o.edit(|o| Ok(attention::cached(&q.values()?, &caches, o, window, shape)?))?;
+            }
+        }
+        Ok(o)
+    }
+}
