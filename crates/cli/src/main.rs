@@ -12,6 +12,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 mod commands;
 mod hub;
 mod output;
+mod placement;
 mod progress;
 #[cfg(test)]
 mod readme;

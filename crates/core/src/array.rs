@@ -134,11 +134,7 @@ impl Array {
     }
 
     /// Elements of the flat array, under another shape: the same memory.
-    pub(crate) fn part(
-        &self,
-        range: Range<usize>,
-        shape: impl Into<Vec<usize>>,
-    ) -> Result<Array> {
+    pub(crate) fn part(&self, range: Range<usize>, shape: impl Into<Vec<usize>>) -> Result<Array> {
         match self {
             Array::Cpu(tensor) => Ok(Array::Cpu(
                 tensor
@@ -214,9 +210,7 @@ impl Array {
     /// An independent array of the same values.
     pub(crate) fn copy(&self) -> Result<Array> {
         match self {
-            Array::Cpu(_) => {
-                Self::from_vec(&Device::Cpu, Dtype::F32, self.to_vec()?, self.shape())
-            }
+            Array::Cpu(_) => Self::from_vec(&Device::Cpu, Dtype::F32, self.to_vec()?, self.shape()),
             Array::Gpu(slice, shape) => {
                 let copy = slice.gpu().alloc(slice.dtype(), slice.len())?;
                 copy.copy_from(slice)?;

@@ -6,9 +6,9 @@
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use candle_core::Tensor;
-
-use crate::storage::{self, Values};
+use crate::array::Array;
+use crate::device::{Dtype, Placement};
+use crate::ops::elementwise;
 use crate::{Error, Result};
 
 /// Where a trainable parameter stands in the bank.
@@ -32,14 +32,22 @@ pub struct Entry {
 #[derive(Debug)]
 pub struct Bank {
     entries: Vec<Entry>,
-    params: Tensor,
-    grads: Tensor,
+    params: Array,
+    grads: Array,
+    /// The parameters as the model computes with them, where it does so in bf16.
+    rounded: Option<Array>,
     touched: Vec<AtomicBool>,
 }
 
 impl Bank {
     /// A zeroed bank for parameters of the given names, shapes and decay flags.
-    pub fn new(specs: impl IntoIterator<Item = (String, Vec<usize>, bool)>) -> Result<Bank> {
+    ///
+    /// # Errors
+    /// Too little memory on the device.
+    pub fn new(
+        specs: impl IntoIterator<Item = (String, Vec<usize>, bool)>,
+        placement: &Placement,
+    ) -> Result<Bank> {
         let mut specs: Vec<_> = specs.into_iter().collect();
         specs.sort();
         let mut entries = Vec::with_capacity(specs.len());
@@ -54,10 +62,15 @@ impl Bank {
             });
             len += size;
         }
+        let zeros = |dtype| Array::zeros(placement.device(), dtype, [len]);
         Ok(Bank {
             touched: entries.iter().map(|_| AtomicBool::new(false)).collect(),
-            params: storage::tensor(vec![0f32; len], len)?,
-            grads: storage::tensor(vec![0f32; len], len)?,
+            params: zeros(Dtype::F32)?,
+            grads: zeros(Dtype::F32)?,
+            rounded: match placement.dtype() {
+                Dtype::F32 => None,
+                Dtype::Bf16 => Some(zeros(Dtype::Bf16)?),
+            },
             entries,
         })
     }
@@ -85,43 +98,34 @@ impl Bank {
             .map(Slot)
     }
 
-    /// The parameter itself: a view, so that an optimiser step changes what the model sees.
-    pub(crate) fn view(&self, slot: Slot) -> Result<Tensor> {
+    /// The parameter as the model computes with it, and its f32 master where that is another: views, so that an optimiser step
+    /// changes what the model sees. Vectors (norms, biases) are always computed with in f32.
+    pub(crate) fn view(&self, slot: Slot) -> Result<(Array, Option<Array>)> {
         let entry = &self.entries[slot.0];
-        Ok(self
-            .params
-            .narrow(0, entry.range.start, entry.range.len())?
-            .reshape(entry.shape.as_slice())?)
+        let part = |flat: &Array| flat.part(entry.range.clone(), entry.shape.as_slice());
+        let master = part(&self.params)?;
+        match &self.rounded {
+            Some(rounded) if entry.shape.len() > 1 => Ok((part(rounded)?, Some(master))),
+            _ => Ok((master, None)),
+        }
     }
 
-    /// A copy of a parameter's values.
-    pub(crate) fn values(&self, entry: &Entry) -> Result<Vec<f32>> {
-        Ok(storage::values(&self.params)?[entry.range.clone()].to_vec())
-    }
-
-    /// Adds to a parameter's gradient; the only door to it.
-    pub(crate) fn accumulate(
-        &self,
-        slot: Slot,
-        add: impl FnOnce(&mut [f32]) -> Result<()>,
-    ) -> Result<()> {
+    /// A parameter's gradient in f32, to be added to; the only door to it.
+    pub(crate) fn gradient(&self, slot: Slot) -> Result<Array> {
         self.touched[slot.0].store(true, Ordering::Relaxed);
-        let range = self.entries[slot.0].range.clone();
-        storage::edit(&self.grads, |grads| add(&mut grads[range]))
+        let entry = &self.entries[slot.0];
+        self.grads.part(entry.range.clone(), entry.shape.as_slice())
     }
 
     /// Sets every gradient to zero and forgets which were touched.
     ///
     /// # Errors
-    /// None on the CPU.
+    /// Those of the device.
     pub fn clear(&self) -> Result<()> {
         self.touched
             .iter()
             .for_each(|flag| flag.store(false, Ordering::Relaxed));
-        storage::edit(&self.grads, |grads| {
-            grads.fill(0.0);
-            Ok(())
-        })
+        self.grads.clear()
     }
 
     /// Checks that backward reached every parameter since the last [`Bank::clear`].
@@ -145,21 +149,25 @@ impl Bank {
     /// A copy of the flat gradients.
     ///
     /// # Errors
-    /// None on the CPU.
+    /// Those of the device.
     pub fn gradients(&self) -> Result<Vec<f32>> {
-        Ok(self.grads()?.to_vec())
+        self.grads.to_vec()
     }
 
-    /// The flat gradients.
-    pub(crate) fn grads(&self) -> Result<Values<'_>> {
-        storage::values(&self.grads)
+    /// The flat f32 parameters, their gradients, and what the model computes with if that is another: for the optimiser.
+    pub(crate) fn flat(&self) -> (&Array, &Array, Option<&Array>) {
+        (&self.params, &self.grads, self.rounded.as_ref())
     }
 
-    /// Changes the flat parameters in place: what an optimiser does.
+    /// Changes the flat parameters on the host: in place on the CPU, there and back elsewhere.
     ///
     /// # Errors
     /// That of `work`.
     pub fn edit_params(&self, work: impl FnOnce(&mut [f32]) -> Result<()>) -> Result<()> {
-        storage::edit(&self.params, work)
+        self.params.edit_host(work)?;
+        match &self.rounded {
+            Some(rounded) => elementwise::convert(&self.params, rounded),
+            None => Ok(()),
+        }
     }
 }

@@ -18,7 +18,7 @@ use crate::models::save::{SaveDtype, write_json, write_tensors};
 use crate::optimizer::Optimizer;
 use crate::reference::Reference;
 use crate::weights::{self, Weights};
-use crate::{Error, Result, atomic, storage};
+use crate::{Error, Result, atomic};
 
 const STATE: &str = "halo.json";
 const OPTIMIZER: &str = "optimizer.safetensors";
@@ -53,8 +53,7 @@ pub(crate) fn save(
         let mut moments = BTreeMap::new();
         for (kind, flat) in optimizer.moments() {
             for entry in bank.entries() {
-                let view = flat.narrow(0, entry.range.start, entry.range.len())?;
-                let view = view.reshape(entry.shape.as_slice())?;
+                let view = flat.part(entry.range.clone(), entry.shape.as_slice())?;
                 moments.insert(format!("{kind}.{}", entry.name), view);
             }
         }
@@ -146,10 +145,7 @@ pub(crate) fn restore(
         let stored = Weights::from_files([folder.join(REFERENCE)])?;
         for (entry, tensor) in bank.entries().iter().zip(reference.trained(bank)?) {
             let values = stored.read(&entry.name, &entry.shape)?;
-            storage::edit(&tensor, |tensor| {
-                tensor.copy_from_slice(&values);
-                Ok(())
-            })?;
+            tensor.write(&values)?;
         }
     }
     Ok(stored.machine)

@@ -9,6 +9,7 @@ use halo_loss::{Params, Scope};
 use halo_train::{Mismatch, Order, Ramp, ReferenceSync, RunPlan, Schedule};
 use serde::{Deserialize, Serialize};
 
+use crate::device::Placement;
 use crate::models::{LoraConfig, Training};
 use crate::optimizer::OptimizerConfig;
 use crate::{Error, Result};
@@ -17,7 +18,7 @@ mod allowed;
 
 #[cfg(feature = "cli")]
 use allowed::parse_scope;
-use allowed::{at_least_one, choice, range};
+use allowed::{at_least_one, range};
 
 /// A training run. Keys are Hugging Face's where those exist; the defaults stand in [`TrainConfig::default`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -177,10 +178,10 @@ pub struct TrainConfig {
     #[cfg_attr(feature = "cli", arg(long, value_name = "N", default_value_t = TrainConfig::default().seed, help_heading = "Training"))]
     pub seed: u64,
 
-    /// Device to compute on: cpu
+    /// Device to compute on: cpu, cuda:0
     #[cfg_attr(feature = "cli", arg(long, value_name = "NAME", default_value_t = TrainConfig::default().device, help_heading = "Machine"))]
     pub device: String,
-    /// Numbers to compute with: f32
+    /// Numbers to compute with: f32, or bf16 on a GPU
     #[cfg_attr(feature = "cli", arg(long, value_name = "NAME", default_value_t = TrainConfig::default().dtype, help_heading = "Machine"))]
     pub dtype: String,
     /// Keep only each block's input for backward: less memory, about a third more work
@@ -288,8 +289,7 @@ impl TrainConfig {
                     .with_argument("data"),
             );
         }
-        choice("device", &self.device, &["cpu"])?;
-        choice("dtype", &self.dtype, &["f32"])?;
+        Placement::check(&self.device, &self.dtype)?;
         at_least_one("max_length", self.max_length)?;
         at_least_one(
             "per_device_train_batch_size",

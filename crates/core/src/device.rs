@@ -25,8 +25,9 @@ impl Device {
             Kind::Cuda(ordinal) => Gpu::cuda(ordinal),
             Kind::Emulated => Gpu::emulated(),
         };
-        gpu.map(Device::Gpu)
-            .map_err(|e| Error::unavailable(format!("device = \"{name}\": {e}")).with_argument("device"))
+        gpu.map(Device::Gpu).map_err(|e| {
+            Error::unavailable(format!("device = \"{name}\": {e}")).with_argument("device")
+        })
     }
 
     /// # Errors
@@ -68,7 +69,8 @@ impl Kind {
 }
 
 fn unknown(name: &str) -> Error {
-    Error::parameter(format!("device = \"{name}\"; known: cpu, cuda:0 and so on")).with_argument("device")
+    Error::parameter(format!("device = \"{name}\"; known: cpu, cuda:0 and so on"))
+        .with_argument("device")
 }
 
 /// The numbers of activations and matrices. Norms, biases, gradients and the optimizer's state are f32 always.

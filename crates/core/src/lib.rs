@@ -1,11 +1,13 @@
 //! The alignment engine: data, models, sessions, checkpoints, generation and evaluation on candle.
 
 pub mod advise;
+mod array;
 mod atomic;
 pub mod bank;
 mod checkpoint;
 pub mod config;
 pub mod data;
+pub mod device;
 pub mod error;
 pub mod eval;
 pub mod generate;
@@ -15,6 +17,7 @@ pub mod hub;
 #[path = "hub/absent.rs"]
 mod hub;
 pub mod models;
+mod ops;
 mod optimizer;
 mod records;
 mod reference;

@@ -22,7 +22,6 @@ pub(crate) mod peft;
 mod qwen2;
 mod qwen3;
 mod rope;
-mod rows;
 pub(crate) mod save;
 mod scalar;
 mod view;

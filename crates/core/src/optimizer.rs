@@ -1,11 +1,11 @@
 //! Clipping and AdamW over the whole bank.
 
-use halo_kernels::optim::{self, AdamW};
+use halo_kernels::optim::AdamW;
 
+use crate::array::Array;
 use crate::bank::Bank;
-use crate::storage::{self, edit, values};
+use crate::ops::optim::{self, Update};
 use crate::{Error, Result};
-use candle_core::Tensor;
 
 /// AdamW's numbers, under Hugging Face's names.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -25,13 +25,13 @@ pub(crate) struct OptimizerConfig {
 /// AdamW (Loshchilov & Hutter 2017, arXiv 1711.05101) with its two moments, flat as the bank is.
 pub(crate) struct Optimizer {
     config: OptimizerConfig,
-    pub(crate) exp_avg: Tensor,
-    pub(crate) exp_avg_sq: Tensor,
+    pub(crate) exp_avg: Array,
+    pub(crate) exp_avg_sq: Array,
 }
 
 impl Optimizer {
     pub(crate) fn new(config: OptimizerConfig, bank: &Bank) -> Result<Optimizer> {
-        let zeros = || storage::tensor(vec![0f32; bank.len()], bank.len());
+        let zeros = || bank.flat().0.zeros_like();
         Ok(Optimizer {
             config,
             exp_avg: zeros()?,
@@ -45,8 +45,8 @@ impl Optimizer {
     /// A gradient that is not finite: nothing is changed.
     pub(crate) fn step(&self, bank: &Bank, learning_rate: f64, step: u64) -> Result<f64> {
         bank.check_touched()?;
-        let grads = bank.grads()?;
-        let norm = optim::sum_squares(&grads).sqrt();
+        let (params, grads, rounded) = bank.flat();
+        let norm = optim::sum_squares(grads)?.sqrt();
         if !norm.is_finite() {
             return Err(Error::state(format!(
                 "step {step}: the gradient's norm is {norm}; nothing was updated. lower learning_rate, or look for broken data"
@@ -64,45 +64,34 @@ impl Optimizer {
             eps: self.config.adam_epsilon,
             weight_decay: self.config.weight_decay,
         };
-        bank.edit_params(|params| {
-            edit(&self.exp_avg, |m| {
-                edit(&self.exp_avg_sq, |v| {
-                    for (range, decay) in runs(bank) {
-                        optim::step(
-                            &mut params[range.clone()],
-                            &grads[range.clone()],
-                            &mut m[range.clone()],
-                            &mut v[range],
-                            step,
-                            &adamw,
-                            decay,
-                            clip as f32,
-                        )?;
-                    }
-                    Ok(())
-                })
-            })
-        })?;
+        for (range, decay) in runs(bank) {
+            let part = |flat: &Array| flat.part(range.clone(), [range.len()]);
+            let update = Update {
+                params: part(params)?,
+                grads: part(grads)?,
+                exp_avg: part(&self.exp_avg)?,
+                exp_avg_sq: part(&self.exp_avg_sq)?,
+                rounded: rounded.map(part).transpose()?,
+            };
+            optim::step(&update, step, &adamw, decay, clip as f32)?;
+        }
         Ok(norm)
     }
 
     /// The moments, for a checkpoint.
-    pub(crate) fn moments(&self) -> [(&'static str, &Tensor); 2] {
+    pub(crate) fn moments(&self) -> [(&'static str, &Array); 2] {
         [("exp_avg", &self.exp_avg), ("exp_avg_sq", &self.exp_avg_sq)]
     }
 
     /// Puts the moments of a checkpoint back.
     pub(crate) fn restore(&self, exp_avg: &[f32], exp_avg_sq: &[f32]) -> Result<()> {
         for (moment, stored) in [(&self.exp_avg, exp_avg), (&self.exp_avg_sq, exp_avg_sq)] {
-            if values(moment)?.len() != stored.len() {
+            if moment.elem_count() != stored.len() {
                 return Err(Error::state(
                     "the optimizer's state has another size than the model",
                 ));
             }
-            edit(moment, |moment| {
-                moment.copy_from_slice(stored);
-                Ok(())
-            })?;
+            moment.write(stored)?;
         }
         Ok(())
     }

@@ -2,12 +2,12 @@
 
 mod cache;
 
-use candle_core::Tensor;
 use halo_train::{Answer, Ask, Dataset, Job, Pack, Sequence};
 
+use crate::array::Array;
 use crate::bank::{Bank, Entry};
 use crate::models::Decoder;
-use crate::storage::edit;
+use crate::ops::elementwise;
 use crate::{Error, Result};
 pub(crate) use cache::{LogpCache, fingerprint};
 
@@ -43,13 +43,9 @@ impl Reference {
     pub(crate) fn follow(&mut self, bank: &Bank, mix: f64) -> Result<()> {
         let theirs = self.trained(bank)?;
         for (entry, tensor) in bank.entries().iter().zip(theirs) {
-            let ours = bank.values(entry)?;
-            edit(&tensor, |theirs| {
-                for (theirs, ours) in theirs.iter_mut().zip(ours) {
-                    *theirs = (mix * f64::from(ours) + (1.0 - mix) * f64::from(*theirs)) as f32;
-                }
-                Ok(())
-            })?;
+            if let Some(slot) = bank.slot(&entry.name) {
+                elementwise::mix(&tensor, &bank.view(slot)?.0, mix)?;
+            }
         }
         Ok(())
     }
@@ -58,12 +54,12 @@ impl Reference {
     ///
     /// # Errors
     /// One that the reference does not have: it is a model of another form than the policy.
-    pub(crate) fn trained(&self, bank: &Bank) -> Result<Vec<Tensor>> {
+    pub(crate) fn trained(&self, bank: &Bank) -> Result<Vec<Array>> {
         let named = self.model.as_ref().map(Decoder::named).unwrap_or_default();
         let find = |entry: &Entry| {
             let tensor = named
                 .get(&entry.name)
-                .filter(|tensor| tensor.dims() == entry.shape);
+                .filter(|tensor| tensor.shape() == entry.shape);
             tensor.cloned().ok_or_else(|| {
                 let message = format!(
                     "reference_sync: the reference has no {} of the policy's shape: leave --reference out, so that it is the starting policy",

@@ -6,6 +6,7 @@ use halo_train::{Answer, Ask, Dataset, Job, SequenceRef, Unit};
 use serde::Serialize;
 
 use crate::data::{AsIs, Judgement};
+use crate::device::Placement;
 use crate::models::{Decoder, Loaded, Readout, Training, load_for};
 use crate::{Error, Result};
 
@@ -29,8 +30,8 @@ pub struct Accuracy {
 ///
 /// # Errors
 /// As [`load_for`]; a language model, which has no score to give.
-pub fn open(folder: &Path) -> Result<Loaded> {
-    let model = load_for(folder, &Training::Frozen, Readout::AsStored, 0)?;
+pub fn open(folder: &Path, placement: &Placement) -> Result<Loaded> {
+    let model = load_for(folder, &Training::Frozen, Readout::AsStored, 0, placement)?;
     match model.decoder.config().score_head {
         true => Ok(model),
         false => Err(Error::model(format!(

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use halo_core::config::TrainConfig;
 use halo_core::data::{self, DataOptions};
+use halo_core::device::Placement;
 use halo_core::models::{LoraConfig, Readout, Training, load_for};
 use halo_core::session::Session;
 use halo_core::weights::Weights;
@@ -56,7 +57,14 @@ fn rows(scores: &[f64]) -> Vec<Row> {
 fn scores_loss_and_gradients_are_those_of_transformers() {
     let expected = Weights::from_files([folder().join("expected.safetensors")]).unwrap();
     let data = pairs();
-    let model = load_for(&folder(), &Training::Full, Readout::Scores, 0).unwrap();
+    let model = load_for(
+        &folder(),
+        &Training::Full,
+        Readout::Scores,
+        0,
+        &Placement::default(),
+    )
+    .unwrap();
     let job = job(&data);
     let (answer, tape) = model.decoder.answer(&job.pack, Ask::Scores, true).unwrap();
     let Answer::Logps(scores) = answer else {
@@ -137,7 +145,8 @@ fn a_reward_model_learns_is_saved_and_comes_back() {
         let out = run(if lora { "lora" } else { "full" }, lora);
         let data = pairs();
         let score = |training: &Training| {
-            let model = load_for(&out, training, Readout::AsStored, 0).unwrap();
+            let model =
+                load_for(&out, training, Readout::AsStored, 0, &Placement::default()).unwrap();
             match model
                 .decoder
                 .answer(&job(&data).pack, Ask::Scores, false)
@@ -159,9 +168,15 @@ fn a_reward_model_learns_is_saved_and_comes_back() {
             false => Training::Full,
         };
         assert_eq!(scores, score(&again), "trained on from the same place");
-        let refused = load_for(&out, &Training::Frozen, Readout::Logps, 0)
-            .err()
-            .unwrap();
+        let refused = load_for(
+            &out,
+            &Training::Frozen,
+            Readout::Logps,
+            0,
+            &Placement::default(),
+        )
+        .err()
+        .unwrap();
         assert!(refused.to_string().contains("reward model"), "{refused}");
         if !lora {
             let weights = Weights::from_files([out.join("model.safetensors")]).unwrap();

@@ -8,8 +8,8 @@
 //! optimiser are `f32`. No kernel adds floats atomically: results are the same bits from run to run.
 
 pub mod attention;
-pub mod checks;
 pub mod bias;
+pub mod checks;
 #[cfg_attr(not(feature = "cuda"), path = "gpu/cuda_absent.rs")]
 mod cuda;
 mod driver;

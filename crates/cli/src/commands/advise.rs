@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use halo_core::advise::{Known, Report, Setting, Start, look, measure};
 use halo_core::config::TrainConfig;
 use halo_core::data::{AsIs, Limits, load_as_is};
+use halo_core::device::Placement;
 use halo_core::models::{Loaded, Readout, Training, load_for};
 use halo_core::tokenizer::Tokenizer;
 use halo_core::{Error, Result};
@@ -145,7 +146,13 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<()> {
 }
 
 fn load(folder: &std::path::Path) -> Result<Loaded> {
-    load_for(folder, &Training::Frozen, Readout::Logps, 0)
+    load_for(
+        folder,
+        &Training::Frozen,
+        Readout::Logps,
+        0,
+        &Placement::default(),
+    )
 }
 
 /// Data of token ids needs none.

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use halo_core::data::{Prompt, load_prompts};
+use halo_core::device::Placement;
 use halo_core::eval::{CommandJudge, Item, Judge, Outcome, Rate, verifier};
 use halo_core::generate::Sampling;
 use halo_core::{Error, Result};
@@ -10,6 +11,7 @@ use serde_json::json;
 
 use super::generate::{complete, open};
 use crate::output::Output;
+use crate::placement;
 
 /// Measure how often a model's answers are desirable, or how often they beat another model's
 #[derive(clap::Args)]
@@ -37,18 +39,27 @@ pub(crate) struct Args {
     judge_command: Option<String>,
     #[command(flatten)]
     sampling: Sampling,
+    #[command(flatten)]
+    placement: placement::Args,
 }
 
 pub(crate) fn run(args: &Args, output: &Output) -> Result<()> {
     let judge = judge(args)?;
-    let ours = answers(&args.model, &args.prompts, &args.sampling, output)?;
+    let placement = args.placement.open()?;
+    let ours = answers(
+        &args.model,
+        &args.prompts,
+        &args.sampling,
+        &placement,
+        output,
+    )?;
     let Some(against) = &args.against else {
         let rate = Rate::of(&judge.desirable(&ours)?);
         let text = format!("desirable {rate}, 90 % interval, n = {}", rate.n);
         output.result(text, &json!({ "desirable": rate }));
         return Ok(());
     };
-    let theirs = answers(against, &args.prompts, &args.sampling, output)?;
+    let theirs = answers(against, &args.prompts, &args.sampling, &placement, output)?;
     let outcomes = judge.compare(&ours, &theirs)?;
     let count = |outcome| outcomes.iter().filter(|o| **o == outcome).count();
     let (wins, ties, losses) = (
@@ -94,9 +105,10 @@ pub(crate) fn answers(
     folder: &Path,
     prompts: &Path,
     sampling: &Sampling,
+    placement: &Placement,
     output: &Output,
 ) -> Result<Vec<Item>> {
-    let (model, tokenizer) = open(folder, output)?;
+    let (model, tokenizer) = open(folder, placement, output)?;
     let prompts: Vec<Prompt> = load_prompts(prompts, &tokenizer)?;
     let completions = complete(&model, &tokenizer, &prompts, sampling, output)?;
     prompts

@@ -5,15 +5,16 @@ use std::io::{BufWriter, Write};
 use std::path::PathBuf;
 
 use halo_core::data::{Prompt, load_prompts};
+use halo_core::device::Placement;
 use halo_core::generate::{Completion, Sampling, generate};
 use halo_core::models::{Loaded, Readout, Training, load_for};
 use halo_core::tokenizer::Tokenizer;
 use halo_core::{Error, Result};
 use serde_json::json;
 
-use crate::hub;
 use crate::output::Output;
 use crate::progress::Progress;
+use crate::{hub, placement};
 
 /// Write completions of prompts
 #[derive(clap::Args)]
@@ -40,13 +41,15 @@ pub(crate) struct Args {
     out: Option<PathBuf>,
     #[command(flatten)]
     sampling: Sampling,
+    #[command(flatten)]
+    placement: placement::Args,
 }
 
 pub(crate) fn run(args: &Args, output: &Output) -> Result<()> {
     if args.samples == 0 {
         return Err(Error::parameter("samples = 0; allowed: 1 or more").with_argument("samples"));
     }
-    let (model, tokenizer) = open(&args.model, output)?;
+    let (model, tokenizer) = open(&args.model, &args.placement.open()?, output)?;
     let prompts = match (&args.prompt, &args.prompts) {
         (Some(text), _) => vec![Prompt::text(&tokenizer, "prompt", text)?],
         (None, Some(file)) => load_prompts(file, &tokenizer)?,
@@ -87,9 +90,13 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<()> {
 }
 
 /// A model for generation, with its tokenizer.
-pub(crate) fn open(folder: &std::path::Path, output: &Output) -> Result<(Loaded, Tokenizer)> {
+pub(crate) fn open(
+    folder: &std::path::Path,
+    placement: &Placement,
+    output: &Output,
+) -> Result<(Loaded, Tokenizer)> {
     let folder = hub::folder(folder, output)?;
-    let model = load_for(&folder, &Training::Frozen, Readout::Logps, 0)?;
+    let model = load_for(&folder, &Training::Frozen, Readout::Logps, 0, placement)?;
     let tokenizer = Tokenizer::load(&model.base)?;
     Ok((model, tokenizer))
 }

@@ -9,9 +9,9 @@ use halo_core::score::{accuracy, open, score};
 use halo_core::tokenizer::Tokenizer;
 use serde_json::json;
 
-use crate::hub;
 use crate::output::Output;
 use crate::progress::Progress;
+use crate::{hub, placement};
 
 /// Give each completion of a data file its score by a reward model
 #[derive(clap::Args)]
@@ -26,6 +26,8 @@ pub(crate) struct Args {
     /// Longest prompt plus completion, in tokens; what is over is cut
     #[arg(long, value_name = "N", default_value_t = TrainConfig::default().max_length)]
     max_length: usize,
+    #[command(flatten)]
+    placement: placement::Args,
 }
 
 const EXAMPLES: &str = "\
@@ -36,7 +38,7 @@ Examples:
 Writes one JSON line a completion, {\"id\", \"score\"}; of a pair both sides, and at the end how often the chosen one scores higher.";
 
 pub(crate) fn run(args: &Args, output: &Output) -> Result<()> {
-    let model = open(&hub::folder(&args.model, output)?)?;
+    let model = open(&hub::folder(&args.model, output)?, &args.placement.open()?)?;
     let tokenizer = match model.base.join("tokenizer.json").is_file() {
         true => Some(Tokenizer::load(&model.base)?),
         false => None,

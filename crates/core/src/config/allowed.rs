@@ -14,16 +14,6 @@ pub(super) fn parse_scope(word: &str) -> std::result::Result<Scope, String> {
     }
 }
 
-pub(super) fn choice(key: &str, value: &str, known: &[&str]) -> Result<()> {
-    if known.contains(&value) {
-        return Ok(());
-    }
-    Err(
-        Error::parameter(format!("{key} = \"{value}\"; known: {}", known.join(", ")))
-            .with_argument(key),
-    )
-}
-
 pub(super) fn at_least_one(key: &str, value: usize) -> Result<()> {
     if value > 0 {
         return Ok(());

@@ -1,13 +1,13 @@
 //! LoRA (Hu et al. 2021, arXiv 2106.09685): W + (α/r)·B·A, with W frozen and shared.
 
-use halo_kernels::matmul;
 use halo_train::Rng;
 use serde::{Deserialize, Serialize};
 
 use super::config::{DecoderConfig, LINEARS, ParameterSpec, SCORE};
 use super::linear::Param;
+use crate::array::Array;
 use crate::bank::Bank;
-use crate::storage::values;
+use crate::ops::{elementwise, matmul};
 use crate::{Error, Result};
 
 /// The linear layers that a decoder block has, as PEFT names them.
@@ -167,61 +167,40 @@ pub(crate) struct Adapter {
 
 impl Adapter {
     /// s·x·Aᵀ: x (N, I) → (N, R).
-    pub(crate) fn down(&self, x: &[f32], n: usize, i: usize) -> Result<Vec<f32>> {
-        let mut t = vec![0f32; n * self.rank];
-        matmul::linear(x, &values(&self.a.tensor)?, &mut t, n, i, self.rank, 0.0)?;
-        t.iter_mut().for_each(|value| *value *= self.scale);
+    pub(crate) fn down(&self, x: &Array) -> Result<Array> {
+        let t = x.beside([x.dim(0)?, self.rank])?;
+        matmul::linear(x, &self.a.array, &t, 0.0)?;
+        elementwise::scale(&t, self.scale)?;
         Ok(t)
     }
 
     /// dB += dyᵀ(s·x·Aᵀ); with dt = s·dy·B: dA += dtᵀx, dx += dt·A.
-    pub(crate) fn backward(
-        &self,
-        x: &[f32],
-        dy: &[f32],
-        dx: &mut [f32],
-        bank: &Bank,
-        n: usize,
-        i: usize,
-        o: usize,
-    ) -> Result<()> {
-        let r = self.rank;
+    pub(crate) fn backward(&self, x: &Array, dy: &Array, dx: &Array, bank: &Bank) -> Result<()> {
         if let Some(slot) = self.b.slot {
-            let t = self.down(x, n, i)?;
-            bank.accumulate(slot, |db| Ok(matmul::linear_dw(dy, &t, db, n, r, o, 1.0)?))?;
+            matmul::linear_dw(dy, &self.down(x)?, &bank.gradient(slot)?)?;
         }
-        let mut dt = vec![0f32; n * r];
-        matmul::linear_dx(dy, &values(&self.b.tensor)?, &mut dt, n, r, o, 0.0)?;
-        dt.iter_mut().for_each(|value| *value *= self.scale);
+        let dt = x.beside([x.dim(0)?, self.rank])?;
+        matmul::linear_dx(dy, &self.b.array, &dt, 0.0)?;
+        elementwise::scale(&dt, self.scale)?;
         if let Some(slot) = self.a.slot {
-            bank.accumulate(slot, |da| Ok(matmul::linear_dw(&dt, x, da, n, i, r, 1.0)?))?;
+            matmul::linear_dw(&dt, x, &bank.gradient(slot)?)?;
         }
-        Ok(matmul::linear_dx(
-            &dt,
-            &values(&self.a.tensor)?,
-            dx,
-            n,
-            i,
-            r,
-            1.0,
-        )?)
+        matmul::linear_dx(&dt, &self.a.array, dx, 1.0)
     }
 
-    /// W + s·B·A, for export: W (O, I).
+    /// W + s·B·A, for export, on the host: W (O, I).
     pub(crate) fn merge_into(&self, weight: &mut [f32], o: usize, i: usize) -> Result<()> {
-        let scaled: Vec<f32> = values(&self.b.tensor)?
+        let scaled: Vec<f32> = self
+            .b
+            .stored()
+            .host()?
             .iter()
             .map(|b| b * self.scale)
             .collect();
+        let a = self.a.stored().host()?;
         // W(o,i) += Σ_r b(o,r)·a(r,i): the product that linear_dx computes.
-        Ok(matmul::linear_dx(
-            &scaled,
-            &values(&self.a.tensor)?,
-            weight,
-            o,
-            i,
-            self.rank,
-            1.0,
+        Ok(halo_kernels::matmul::linear_dx(
+            &scaled, &a, weight, o, i, self.rank, 1.0,
         )?)
     }
 

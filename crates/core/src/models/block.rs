@@ -1,16 +1,14 @@
 //! One transformer block: what it is, its forward, and what it keeps for its backward.
 
-use candle_core::Tensor;
-use halo_kernels::attention::{self, Shape};
-use halo_kernels::rope::{self, RopeTable};
-use halo_kernels::swiglu;
+use halo_kernels::attention::Shape;
 
 use super::linear::Linear;
 use super::norm::RmsNorm;
-use super::rows::{add, leading};
 use super::view::View;
 use crate::Result;
-use crate::storage::{self, edit, values};
+use crate::array::Array;
+use crate::ops::elementwise::{add, leading};
+use crate::ops::{Indices, attention, rope, swiglu};
 
 mod backward;
 
@@ -33,112 +31,96 @@ pub(crate) struct Block {
 
 /// What backward cannot cheaply rebuild, for the gradient rows only (G).
 pub(crate) struct Saved {
-    x: Tensor,      // (G, D)
-    rstd: Vec<f32>, // (G)
+    x: Array,    // (G, D)
+    rstd: Array, // (G)
     heads: Heads,
-    o: Tensor,          // (G, H·E)
-    lse: Vec<f32>,      // (G, H)
-    mid: Tensor,        // (G, D), the residual after attention
-    mid_rstd: Vec<f32>, // (G)
-    gate: Tensor,       // (G, F)
-    up: Tensor,         // (G, F)
+    o: Array,        // (G, H·E)
+    lse: Array,      // (G, H)
+    mid: Array,      // (G, D), the residual after attention
+    mid_rstd: Array, // (G)
+    gate: Array,     // (G, F)
+    up: Array,       // (G, F)
 }
 
 /// Queries, keys and values as attention reads them, and what their norms (qwen3) need to go back.
-struct Heads {
-    q: Tensor, // (N, H·E), after norm and rope
-    k: Tensor, // (N, K·E), after norm and rope
-    v: Tensor, // (N, K·E)
+pub(crate) struct Heads {
+    pub(crate) q: Array, // (N, H·E), after norm and rope
+    pub(crate) k: Array, // (N, K·E), after norm and rope
+    pub(crate) v: Array, // (N, K·E)
     raw: Option<Raw>,
 }
 
 struct Raw {
-    q: Tensor,
-    q_rstd: Vec<f32>, // (N·H)
-    k: Tensor,
-    k_rstd: Vec<f32>, // (N·K)
+    q: Array,
+    q_rstd: Array, // (N·H)
+    k: Array,
+    k_rstd: Array, // (N·K)
 }
 
 impl Block {
     /// All rows of a pack: x (N, D) → y (N, D); what backward needs, if asked for.
     pub(crate) fn forward(
         &self,
-        x: Tensor,
+        x: Array,
         view: &View,
         save: bool,
-    ) -> Result<(Tensor, Option<Saved>)> {
-        let mut lse = Vec::new();
-        let (y, state) = self.run(x, &view.positions, &view.rope, |q, k, v| {
-            let (o, logsumexp) = self.attend(q, k, v, view)?;
-            lse = logsumexp;
+    ) -> Result<(Array, Option<Saved>)> {
+        let mut lse = None;
+        let (y, state) = self.run(x, &view.positions, &view.rope, |heads| {
+            let (o, logsumexp) = self.attend(heads, view)?;
+            lse = Some(logsumexp);
             Ok(o)
         })?;
-        if !save {
+        let (true, Some(lse)) = (save, lse) else {
             return Ok((y, None));
-        }
-        let g = view.grad_rows;
-        let head = |t: &Tensor| leading(t, g);
-        let cut = |mut values: Vec<f32>, per_row: usize| {
-            values.truncate(g * per_row);
-            values
         };
+        let g = view.grad_rows;
         let Heads { q, k, v, raw } = &state.heads;
         let saved = Saved {
-            x: head(&state.x)?,
-            rstd: cut(state.rstd, 1),
+            x: leading(&state.x, g)?,
+            rstd: leading(&state.rstd, g)?,
             heads: Heads {
-                q: head(q)?,
-                k: head(k)?,
-                v: head(v)?,
+                q: leading(q, g)?,
+                k: leading(k, g)?,
+                v: leading(v, g)?,
                 raw: match raw {
                     Some(raw) => Some(Raw {
-                        q: head(&raw.q)?,
-                        q_rstd: cut(raw.q_rstd.clone(), self.shape.heads),
-                        k: head(&raw.k)?,
-                        k_rstd: cut(raw.k_rstd.clone(), self.shape.kv_heads),
+                        q: leading(&raw.q, g)?,
+                        q_rstd: leading(&raw.q_rstd, g * self.shape.heads)?,
+                        k: leading(&raw.k, g)?,
+                        k_rstd: leading(&raw.k_rstd, g * self.shape.kv_heads)?,
                     }),
                     None => None,
                 },
             },
-            o: head(&state.o)?,
-            lse: cut(lse, self.shape.heads),
-            mid: head(&state.mid)?,
-            mid_rstd: cut(state.mid_rstd, 1),
-            gate: head(&state.gate)?,
-            up: head(&state.up)?,
+            o: leading(&state.o, g)?,
+            lse: leading(&lse, g)?,
+            mid: leading(&state.mid, g)?,
+            mid_rstd: leading(&state.mid_rstd, g)?,
+            gate: leading(&state.gate, g)?,
+            up: leading(&state.up, g)?,
         };
         Ok((y, Some(saved)))
     }
 
-    /// Attention over a view's segments: q (N, H·E), k and v (N, K·E) → o (N, H·E) and the log-sum-exp (N, H).
-    pub(crate) fn attend(
-        &self,
-        q: &[f32],
-        k: &[f32],
-        v: &[f32],
-        view: &View,
-    ) -> Result<(Vec<f32>, Vec<f32>)> {
-        let mut o = vec![0f32; q.len()];
-        let mut lse = vec![0f32; view.ids.len() * self.shape.heads];
-        let layout = view.layout(self.window);
-        attention::forward(q, k, v, &mut o, &mut lse, layout, &self.shape)?;
-        Ok((o, lse))
+    /// Attention over a view's segments → o (N, H·E) and the log-sum-exp (N, H).
+    pub(crate) fn attend(&self, heads: &Heads, view: &View) -> Result<(Array, Array)> {
+        let Heads { q, k, v, .. } = heads;
+        attention::forward(q, k, v, view.layout(self.window), &self.shape)
     }
 
-    /// The block with any attention: `attend(q, k, v) → o` sees (N, heads·E) slices after rope.
+    /// The block with any attention: `attend` sees queries, keys and values after rope.
     pub(crate) fn run(
         &self,
-        x: Tensor,
-        positions: &[u32],
-        table: &RopeTable,
-        attend: impl FnOnce(&[f32], &[f32], &[f32]) -> Result<Vec<f32>>,
-    ) -> Result<(Tensor, State)> {
-        let n = x.dim(0)?;
+        x: Array,
+        positions: &Indices,
+        table: &rope::Table,
+        attend: impl FnOnce(&Heads) -> Result<Array>,
+    ) -> Result<(Array, State)> {
         let (h, rstd) = self.input_norm.forward(&x)?;
         let heads = self.heads(&h, positions, table)?;
         drop(h);
-        let o = attend(&values(&heads.q)?, &values(&heads.k)?, &values(&heads.v)?)?;
-        let o = storage::tensor(o, (n, self.shape.heads * self.shape.head_dim))?;
+        let o = attend(&heads)?;
         let mid = self.o.forward(&o)?;
         add(&mid, &x)?;
 
@@ -162,7 +144,7 @@ impl Block {
         ))
     }
 
-    fn heads(&self, h: &Tensor, positions: &[u32], table: &RopeTable) -> Result<Heads> {
+    fn heads(&self, h: &Array, positions: &Indices, table: &rope::Table) -> Result<Heads> {
         let (mut q, mut k, v) = (self.q.forward(h)?, self.k.forward(h)?, self.v.forward(h)?);
         let mut raw = None;
         if let Some((q_norm, k_norm)) = &self.qk_norm {
@@ -179,16 +161,16 @@ impl Block {
         let Shape {
             heads, kv_heads, ..
         } = self.shape;
-        edit(&q, |q| Ok(rope::apply(q, heads, positions, table)?))?;
-        edit(&k, |k| Ok(rope::apply(k, kv_heads, positions, table)?))?;
+        rope::apply(&q, heads, positions, table)?;
+        rope::apply(&k, kv_heads, positions, table)?;
         Ok(Heads { q, k, v, raw })
     }
 
     /// silu(gate) ∘ up, (N, F).
-    fn activation(&self, gate: &Tensor, up: &Tensor) -> Result<Tensor> {
-        let mut out = vec![0f32; gate.elem_count()];
-        swiglu::forward(&values(gate)?, &values(up)?, &mut out)?;
-        storage::tensor(out, gate.shape())
+    fn activation(&self, gate: &Array, up: &Array) -> Result<Array> {
+        let out = gate.like()?;
+        swiglu::forward(gate, up, &out)?;
+        Ok(out)
     }
 
     /// The linear layers, in the order of [`LINEARS`](super::config::LINEARS).
@@ -244,12 +226,12 @@ impl Block {
 
 /// A forward's intermediate values, all rows.
 pub(crate) struct State {
-    x: Tensor,
-    rstd: Vec<f32>,
+    x: Array,
+    rstd: Array,
     heads: Heads,
-    o: Tensor,
-    mid: Tensor,
-    mid_rstd: Vec<f32>,
-    gate: Tensor,
-    up: Tensor,
+    o: Array,
+    mid: Array,
+    mid_rstd: Array,
+    gate: Array,
+    up: Array,
 }

@@ -2,9 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use candle_core::Tensor;
 use halo_kernels::attention::Shape;
-use halo_kernels::embedding;
 use halo_train::{Answer, Ask, Pack, TokenAnswer};
 
 use super::adapter::{Adapter, LoraConfig, PEFT_SCORE, peft_names};
@@ -13,10 +11,12 @@ use super::config::{DecoderConfig, LINEARS, SCORE};
 use super::head::{self, Head, Scored};
 use super::linear::{Linear, Param};
 use super::norm::RmsNorm;
-use super::rows::leading;
 use super::view::View;
+use crate::array::Array;
 use crate::bank::Bank;
-use crate::storage::{self, values};
+use crate::device::Device;
+use crate::ops::elementwise::leading;
+use crate::ops::{Indices, embedding};
 use crate::{Error, Result};
 
 /// A decoder-only language model with explicit forward and backward.
@@ -39,7 +39,7 @@ pub struct Tape {
 
 enum Kept {
     All(Box<block::Saved>),
-    Input(Tensor),
+    Input(Array),
 }
 
 impl Decoder {
@@ -54,7 +54,7 @@ impl Decoder {
 
     fn run(&self, pack: &Pack, collisions: bool, tape: bool) -> Result<(Scored, Option<Tape>)> {
         let tape = tape && pack.grad_scores > 0;
-        let view = View::of_pack(pack, &self.config);
+        let view = View::of_pack(pack, &self.config, &self.device())?;
         let mut x = self.embed(&view.ids)?;
         let mut kept = Vec::new();
         for block in &self.blocks {
@@ -107,12 +107,11 @@ impl Decoder {
             blocks,
             head,
         } = tape;
-        let mut dx = storage::tensor(
-            vec![0f32; view.grad_rows * self.config.hidden_size],
-            (view.grad_rows, self.config.hidden_size),
-        )?;
+        let table = &self.embedding.array;
+        let shape = [view.grad_rows, self.config.hidden_size];
+        let mut dx = Array::zeros(&self.device(), table.dtype(), shape)?;
         self.head.backward(head, dlogps, &dx, bank)?;
-        view.keep_gradient_rows();
+        view.keep_gradient_rows()?;
         for (block, kept) in self.blocks.iter().zip(blocks).rev() {
             let saved = match kept {
                 Kept::All(saved) => *saved,
@@ -124,10 +123,7 @@ impl Decoder {
             dx = block.backward(saved, dx, &view, bank)?;
         }
         if let Some(slot) = self.embedding.slot {
-            let (dx, d) = (values(&dx)?, self.config.hidden_size);
-            bank.accumulate(slot, |table| {
-                Ok(embedding::backward(&view.ids, &dx, table, d)?)
-            })?;
+            embedding::backward(&view.ids, &dx, &bank.gradient(slot)?)?;
         }
         Ok(())
     }
@@ -167,17 +163,20 @@ impl Decoder {
         &self.config
     }
 
+    /// Where it computes.
+    pub(crate) fn device(&self) -> Device {
+        self.embedding.array.device()
+    }
+
     /// Ids (N) → hidden (N, D).
-    pub(crate) fn embed(&self, ids: &[u32]) -> Result<Tensor> {
-        let (vocabulary, d) = self.embedding.tensor.dims2()?;
-        if let Some(id) = ids.iter().find(|&&id| id as usize >= vocabulary) {
+    pub(crate) fn embed(&self, ids: &Indices) -> Result<Array> {
+        let vocabulary = self.embedding.array.dim(0)?;
+        if let Some(id) = ids.host().iter().find(|&&id| id as usize >= vocabulary) {
             return Err(Error::data(format!(
                 "token {id} is outside the model's vocabulary of {vocabulary}"
             )));
         }
-        let mut x = vec![0f32; ids.len() * d];
-        embedding::forward(ids, &values(&self.embedding.tensor)?, &mut x, d)?;
-        storage::tensor(x, (ids.len(), d))
+        embedding::forward(ids, &self.embedding.array)
     }
 
     /// Puts a model together from its parameters by Hugging Face and PEFT name.

@@ -1,16 +1,15 @@
 //! The head: log-probabilities of scored tokens only, in chunks, without keeping logits.
 
-use candle_core::Tensor;
-use halo_kernels::{embedding, head};
 use halo_train::Score;
 
 use super::linear::Param;
 use super::norm::RmsNorm;
-use super::rows::zeros_like;
 use super::scalar;
-use crate::Result;
+use crate::array::Array;
 use crate::bank::Bank;
-use crate::storage::{self, edit, values};
+use crate::device::Dtype;
+use crate::ops::{Indices, embedding, head, matmul};
+use crate::{Error, Result};
 
 /// Final norm and unembedding, or a reward model's scalar head.
 #[derive(Debug)]
@@ -31,31 +30,30 @@ pub(crate) struct Scored {
 
 /// What backward needs of one scoring.
 pub(crate) struct Saved {
-    rows: Vec<u32>,    // pack row of each distinct scored row (S)
-    index: Vec<u32>,   // position in `rows` of each entry (M)
-    targets: Vec<u32>, // (M)
-    x: Tensor,         // (S, D), before the norm
-    rstd: Vec<f32>,    // (S)
+    rows: Indices,    // pack row of each distinct scored row (S)
+    index: Indices,   // position in `rows` of each entry (M)
+    targets: Indices, // (M)
+    x: Array,         // (S, D), before the norm
+    rstd: Array,      // (S)
     kept: Kept,
 }
 
 /// A frozen head keeps the unscaled gradient, a trained one recomputes the logits.
 enum Kept {
-    Gradient(Vec<f32>),                     // u = W[y] − softmax·W, (M, D)
-    Logsumexp { h: Tensor, lse: Vec<f32> }, // (S, D), (M)
-    Hidden(Tensor),                         // (S, D), of a scalar head
+    Gradient(Array),                    // u = W[y] − softmax·W, (M, D)
+    Logsumexp { h: Array, lse: Array }, // (S, D), (M)
+    Hidden(Array),                      // (S, D), of a scalar head
 }
 
 impl Head {
     /// Log-probabilities in nats of the entries' targets, and ln Σ_v p_v² if asked for: x (N, D) → (M).
     pub(crate) fn score(
         &self,
-        x: &Tensor,
+        x: &Array,
         entries: &[Score],
         collisions: bool,
         save: bool,
     ) -> Result<(Scored, Option<Saved>)> {
-        let d = self.weight.tensor.dim(1)?;
         // Entries are sorted by row: equal rows stand together.
         let mut rows: Vec<u32> = entries.iter().map(|entry| entry.row).collect();
         rows.dedup();
@@ -69,58 +67,23 @@ impl Head {
                 at as u32
             })
             .collect();
-        let targets: Vec<u32> = entries.iter().map(|entry| entry.target).collect();
+        let device = x.device();
+        let rows = Indices::new(&device, rows)?;
+        let index = Indices::new(&device, index)?;
+        let targets = entries.iter().map(|entry| entry.target).collect();
+        let targets = Indices::new(&device, targets)?;
 
-        let mut gathered = vec![0f32; rows.len() * d];
-        embedding::forward(&rows, &values(x)?, &mut gathered, d)?;
-        let x = storage::tensor(gathered, (rows.len(), d))?;
+        let x = embedding::forward(&rows, x)?;
         let (h, rstd) = self.norm.forward(&x)?;
-
-        if self.scalar {
-            let scored = Scored {
-                logps: scalar::forward(&h, &self.weight, &index)?,
-                log_collisions: Vec::new(),
-            };
-            let kept = Kept::Hidden(h);
-            let saved = save.then_some(Saved {
-                rows,
-                index,
-                targets,
-                x,
-                rstd,
-                kept,
-            });
-            return Ok((scored, saved));
-        }
-        let m = entries.len();
-        let (mut logps, mut lse) = (vec![0f32; m], vec![0f32; m]);
-        let mut u = (save && self.weight.slot.is_none()).then(|| vec![0f32; m * d]);
-        head::forward(
-            &values(&h)?,
-            &values(&self.weight.tensor)?,
-            d,
-            &index,
-            &targets,
-            &mut logps,
-            &mut lse,
-            u.as_deref_mut(),
-            head::CHUNK,
-        )?;
-        let mut log_collisions = vec![0f32; if collisions { m } else { 0 }];
-        if collisions {
-            head::log_collisions(
-                &values(&h)?,
-                &values(&self.weight.tensor)?,
-                d,
-                &index,
-                &lse,
-                &mut log_collisions,
-                head::CHUNK,
-            )?;
-        }
-        let kept = match u {
-            Some(u) => Kept::Gradient(u),
-            None => Kept::Logsumexp { h, lse },
+        let (scored, kept) = match self.scalar {
+            true => {
+                let scored = Scored {
+                    logps: scalar::forward(&h, &self.weight, index.host())?,
+                    log_collisions: Vec::new(),
+                };
+                (scored, Kept::Hidden(h))
+            }
+            false => self.score_tokens(h, &index, &targets, collisions, save)?,
         };
         let saved = save.then_some(Saved {
             rows,
@@ -130,11 +93,33 @@ impl Head {
             rstd,
             kept,
         });
+        Ok((scored, saved))
+    }
+
+    fn score_tokens(
+        &self,
+        h: Array,
+        index: &Indices,
+        targets: &Indices,
+        collisions: bool,
+        save: bool,
+    ) -> Result<(Scored, Kept)> {
+        let w = &self.weight.array;
+        let keep = save && self.weight.slot.is_none();
+        let (logps, lse, u) = head::forward(&h, w, index, targets, keep)?;
+        let log_collisions = match collisions {
+            true => head::log_collisions(&h, w, index, &lse)?.to_vec()?,
+            false => Vec::new(),
+        };
         let scored = Scored {
-            logps,
+            logps: logps.to_vec()?,
             log_collisions,
         };
-        Ok((scored, saved))
+        let kept = match u {
+            Some(u) => Kept::Gradient(u),
+            None => Kept::Logsumexp { h, lse },
+        };
+        Ok((scored, kept))
     }
 
     /// Adds d loss / d x to `dx` (G, D), given d loss / d logp of every entry (M).
@@ -142,7 +127,7 @@ impl Head {
         &self,
         saved: Saved,
         dlogps: &[f32],
-        dx: &Tensor,
+        dx: &Array,
         bank: &Bank,
     ) -> Result<()> {
         let Saved {
@@ -153,56 +138,33 @@ impl Head {
             rstd,
             kept,
         } = saved;
-        let d = self.weight.tensor.dim(1)?;
-        let mut dh = vec![0f32; rows.len() * d];
+        let w = &self.weight.array;
+        let dh = x.zeros_like()?;
+        let upload = || Array::from_vec(&x.device(), Dtype::F32, dlogps.to_vec(), [dlogps.len()]);
         match (kept, self.weight.slot) {
-            (Kept::Logsumexp { h, lse }, Some(slot)) => bank.accumulate(slot, |dw| {
-                Ok(head::backward_trained(
-                    &values(&h)?,
-                    &values(&self.weight.tensor)?,
-                    d,
-                    &lse,
-                    &index,
-                    &targets,
-                    dlogps,
-                    &mut dh,
-                    dw,
-                    head::CHUNK,
-                )?)
-            })?,
-            (Kept::Gradient(u), _) => head::backward_frozen(&u, dlogps, &index, &mut dh, d)?,
+            (Kept::Logsumexp { h, lse }, Some(slot)) => {
+                let dw = bank.gradient(slot)?;
+                head::backward_trained(&h, w, &lse, [&index, &targets], &upload()?, &dh, &dw)?;
+            }
+            (Kept::Gradient(u), _) => head::backward_frozen(&u, &upload()?, &index, &dh)?,
             (Kept::Hidden(h), _) => {
-                scalar::backward(&h, &self.weight, &index, dlogps, &mut dh, bank)?;
+                scalar::backward(&h, &self.weight, index.host(), dlogps, &dh, bank)?;
             }
             (Kept::Logsumexp { .. }, None) => {
-                return Err(crate::Error::internal(
+                return Err(Error::internal(
                     "a frozen head was scored without its gradient",
                 ));
             }
         }
-        let dh = storage::tensor(dh, (rows.len(), d))?;
-        let dgathered = zeros_like(&dh)?;
+        let dgathered = dh.zeros_like()?;
         self.norm.backward(&x, &rstd, &dh, &dgathered, bank)?;
-        let dgathered = values(&dgathered)?;
-        edit(dx, |dx| Ok(embedding::backward(&rows, &dgathered, dx, d)?))
+        embedding::backward(&rows, &dgathered, dx)
     }
 
     /// Logits of given rows, for sampling: x (R, D) → (R, V).
-    pub(crate) fn logits(&self, x: &Tensor) -> Result<Vec<f32>> {
-        let (vocabulary, d) = self.weight.tensor.dims2()?;
+    pub(crate) fn logits(&self, x: &Array) -> Result<Vec<f32>> {
         let (h, _) = self.norm.forward(x)?;
-        let n = h.dim(0)?;
-        let mut logits = vec![0f32; n * vocabulary];
-        halo_kernels::matmul::linear(
-            &values(&h)?,
-            &values(&self.weight.tensor)?,
-            &mut logits,
-            n,
-            d,
-            vocabulary,
-            0.0,
-        )?;
-        Ok(logits)
+        matmul::linear_on_host(&h, &self.weight.array)
     }
 
     pub(crate) fn frozen(&self) -> Result<Head> {

@@ -1,28 +1,38 @@
 //! A linear layer, frozen or trained, with or without a low-rank adapter.
 
-use candle_core::Tensor;
-use halo_kernels::{bias, matmul};
-
 use super::adapter::Adapter;
 use crate::Result;
+use crate::array::Array;
 use crate::bank::{Bank, Slot};
-use crate::storage::{self, edit, values};
+use crate::ops::matmul;
 
 /// A parameter: its values, and its slot in the bank if it is trained.
 #[derive(Clone, Debug)]
 pub(crate) struct Param {
-    pub(crate) tensor: Tensor,
+    /// What the model computes with.
+    pub(crate) array: Array,
+    /// What the optimiser keeps and a checkpoint stores, where that is finer.
+    pub(crate) master: Option<Array>,
     pub(crate) slot: Option<Slot>,
 }
 
 impl Param {
+    /// The values at their finest.
+    pub(crate) fn stored(&self) -> &Array {
+        self.master.as_ref().unwrap_or(&self.array)
+    }
+
     /// The same values, without a gradient: trained ones are copied, frozen ones shared.
     pub(crate) fn frozen(&self) -> Result<Param> {
-        let tensor = match self.slot {
-            Some(_) => storage::tensor(values(&self.tensor)?.to_vec(), self.tensor.shape())?,
-            None => self.tensor.clone(),
+        let array = match self.slot {
+            Some(_) => self.array.copy()?,
+            None => self.array.clone(),
         };
-        Ok(Param { tensor, slot: None })
+        Ok(Param {
+            array,
+            master: None,
+            slot: None,
+        })
     }
 }
 
@@ -36,58 +46,35 @@ pub(crate) struct Linear {
 
 impl Linear {
     /// x (N, I) → y (N, O).
-    pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let (n, i) = x.dims2()?;
-        let o = self.weight.tensor.dim(0)?;
-        let mut y = vec![0f32; n * o];
-        matmul::linear(
-            &values(x)?,
-            &values(&self.weight.tensor)?,
-            &mut y,
-            n,
-            i,
-            o,
-            0.0,
-        )?;
+    pub(crate) fn forward(&self, x: &Array) -> Result<Array> {
+        let y = x.beside([x.dim(0)?, self.weight.array.dim(0)?])?;
+        matmul::linear(x, &self.weight.array, &y, 0.0)?;
         if let Some(bias) = &self.bias {
-            bias::add(&mut y, &values(&bias.tensor)?, n, o)?;
+            matmul::add_bias(&y, &bias.array)?;
         }
         if let Some(adapter) = &self.adapter {
-            let t = adapter.down(&values(x)?, n, i)?; // (N, R), scaled
-            matmul::linear(
-                &t,
-                &values(&adapter.b.tensor)?,
-                &mut y,
-                n,
-                adapter.rank,
-                o,
-                1.0,
-            )?;
+            let t = adapter.down(x)?; // (N, R), scaled
+            matmul::linear(&t, &adapter.b.array, &y, 1.0)?;
         }
-        storage::tensor(y, (n, o))
+        Ok(y)
     }
 
     /// Adds the parameters' gradients to the bank and dy·W to `dx`: x (N, I), dy (N, O), dx (N, I).
-    pub(crate) fn backward(&self, x: &Tensor, dy: &Tensor, dx: &Tensor, bank: &Bank) -> Result<()> {
-        let (n, i) = x.dims2()?;
-        let o = self.weight.tensor.dim(0)?;
-        let (x, dy) = (values(x)?, values(dy)?);
+    pub(crate) fn backward(&self, x: &Array, dy: &Array, dx: &Array, bank: &Bank) -> Result<()> {
         if let Some(slot) = self.weight.slot {
-            bank.accumulate(slot, |dw| Ok(matmul::linear_dw(&dy, &x, dw, n, i, o, 1.0)?))?;
+            matmul::linear_dw(dy, x, &bank.gradient(slot)?)?;
         }
         if let Some(Param {
             slot: Some(slot), ..
         }) = &self.bias
         {
-            bank.accumulate(*slot, |db| Ok(bias::accumulate(&dy, db, n, o)?))?;
+            matmul::accumulate_bias(dy, &bank.gradient(*slot)?)?;
         }
-        edit(dx, |dx| {
-            matmul::linear_dx(&dy, &values(&self.weight.tensor)?, dx, n, i, o, 1.0)?;
-            match &self.adapter {
-                Some(adapter) => adapter.backward(&x, &dy, dx, bank, n, i, o),
-                None => Ok(()),
-            }
-        })
+        matmul::linear_dx(dy, &self.weight.array, dx, 1.0)?;
+        match &self.adapter {
+            Some(adapter) => adapter.backward(x, dy, dx, bank),
+            None => Ok(()),
+        }
     }
 
     /// The same function without gradients.

@@ -10,8 +10,9 @@ use super::config::{DecoderConfig, ParameterSpec, SCORE};
 use super::decoder::Decoder;
 use super::linear::Param;
 use super::{peft, read_config};
+use crate::array::Array;
 use crate::bank::Bank;
-use crate::storage;
+use crate::device::{Dtype, Placement};
 use crate::weights::Weights;
 use crate::{Error, Result};
 
@@ -52,12 +53,13 @@ pub enum Readout {
     Scores,
 }
 
-/// Loads a Hugging Face model folder as it is; see [`load_for`].
+/// Loads a Hugging Face model folder as it is, on the CPU; see [`load_for`].
 ///
 /// # Errors
 /// As [`load_for`].
 pub fn load(folder: &Path, training: &Training, seed: u64) -> Result<Loaded> {
-    load_for(folder, training, Readout::AsStored, seed)
+    let cpu = Placement::default();
+    load_for(folder, training, Readout::AsStored, seed, &cpu)
 }
 
 /// Loads a Hugging Face model folder, or a PEFT adapter folder on top of its base.
@@ -66,7 +68,13 @@ pub fn load(folder: &Path, training: &Training, seed: u64) -> Result<Loaded> {
 ///
 /// # Errors
 /// Missing, truncated or non-finite weights, wrong shapes, an unknown architecture, or adapters that do not fit the request.
-pub fn load_for(folder: &Path, training: &Training, readout: Readout, seed: u64) -> Result<Loaded> {
+pub fn load_for(
+    folder: &Path,
+    training: &Training,
+    readout: Readout,
+    seed: u64,
+    placement: &Placement,
+) -> Result<Loaded> {
     let stored = peft::read(folder)?;
     let base = stored
         .as_ref()
@@ -118,7 +126,7 @@ pub fn load_for(folder: &Path, training: &Training, readout: Readout, seed: u64)
         Training::Full => &base_specs,
         Training::Lora(_) => &adapter_specs,
     };
-    let bank = Bank::new(trained.iter().cloned())?;
+    let bank = Bank::new(trained.iter().cloned(), placement)?;
 
     let mut params = BTreeMap::new();
     for (name, shape, _) in &base_specs {
@@ -126,7 +134,7 @@ pub fn load_for(folder: &Path, training: &Training, readout: Readout, seed: u64)
             true => adapter::initialise(name, shape, seed),
             false => weights.read(name, shape)?,
         };
-        params.insert(name.clone(), place(name, shape, values, &bank)?);
+        params.insert(name.clone(), place(name, shape, values, &bank, placement)?);
     }
     for (name, shape, _) in &adapter_specs {
         let values = match &stored {
@@ -137,7 +145,7 @@ pub fn load_for(folder: &Path, training: &Training, readout: Readout, seed: u64)
             }
             None => adapter::initialise(name, shape, seed),
         };
-        params.insert(name.clone(), place(name, shape, values, &bank)?);
+        params.insert(name.clone(), place(name, shape, values, &bank, placement)?);
     }
     let decoder = Decoder::assemble(config, &params, lora.as_ref())?;
     Ok(Loaded {
@@ -168,20 +176,35 @@ fn base_parameters(config: &DecoderConfig, weights: &Weights) -> Result<Vec<Para
 }
 
 /// Puts values into the bank if the parameter is trained, else into a tensor of their own.
-fn place(name: &str, shape: &[usize], values: Vec<f32>, bank: &Bank) -> Result<Param> {
+fn place(
+    name: &str,
+    shape: &[usize],
+    values: Vec<f32>,
+    bank: &Bank,
+    placement: &Placement,
+) -> Result<Param> {
     match bank.slot(name) {
-        None => Ok(Param {
-            tensor: storage::tensor(values, shape)?,
-            slot: None,
-        }),
-        Some(slot) => {
-            let tensor = bank.view(slot)?;
-            storage::edit(&tensor, |view| {
-                view.copy_from_slice(&values);
-                Ok(())
-            })?;
+        None => {
+            // Vectors (norms, biases) are few, and are computed with in f32.
+            let dtype = match shape.len() {
+                0 | 1 => Dtype::F32,
+                _ => placement.dtype(),
+            };
             Ok(Param {
-                tensor,
+                array: Array::from_vec(placement.device(), dtype, values, shape)?,
+                master: None,
+                slot: None,
+            })
+        }
+        Some(slot) => {
+            let (array, master) = bank.view(slot)?;
+            array.write(&values)?;
+            if let Some(master) = &master {
+                master.write(&values)?;
+            }
+            Ok(Param {
+                array,
+                master,
                 slot: Some(slot),
             })
         }

@@ -1,12 +1,10 @@
 //! RMS norm over rows, as a layer.
 
-use candle_core::Tensor;
-use halo_kernels::rms_norm;
-
 use super::linear::Param;
 use crate::Result;
+use crate::array::Array;
 use crate::bank::Bank;
-use crate::storage::{self, edit, values};
+use crate::ops::rms_norm;
 
 /// y = w ∘ x / √(mean x² + ε), over rows of the weight's width.
 #[derive(Debug)]
@@ -16,41 +14,31 @@ pub(crate) struct RmsNorm {
 }
 
 impl RmsNorm {
-    /// x (…, D) → y of the same shape, and 1/rms of every row.
-    pub(crate) fn forward(&self, x: &Tensor) -> Result<(Tensor, Vec<f32>)> {
-        let (n, d) = self.rows(x)?;
-        let (mut y, mut rstd) = (vec![0f32; n * d], vec![0f32; n]);
-        let (x_values, w) = (values(x)?, values(&self.weight.tensor)?);
-        rms_norm::forward(&x_values, &w, self.eps, &mut y, &mut rstd, n, d)?;
-        Ok((storage::tensor(y, x.shape())?, rstd))
+    /// x (…, D) → y of the same shape, and 1/rms of every row in f32.
+    pub(crate) fn forward(&self, x: &Array) -> Result<(Array, Array)> {
+        let rows = x.elem_count() / self.weight.array.elem_count();
+        let (y, rstd) = (x.like()?, x.beside_f32([rows])?);
+        rms_norm::forward(x, &self.weight.array, self.eps, &y, &rstd)?;
+        Ok((y, rstd))
     }
 
-    /// Adds to `dx` and to the weight's gradient.
+    /// Adds to `dx` and to the weight's gradient. `rstd` may hold more rows than x has.
     pub(crate) fn backward(
         &self,
-        x: &Tensor,
-        rstd: &[f32],
-        dy: &Tensor,
-        dx: &Tensor,
+        x: &Array,
+        rstd: &Array,
+        dy: &Array,
+        dx: &Array,
         bank: &Bank,
     ) -> Result<()> {
-        let (n, d) = self.rows(x)?;
-        let (x, dy, w) = (values(x)?, values(dy)?, values(&self.weight.tensor)?);
-        edit(dx, |dx| match self.weight.slot {
-            Some(slot) => bank.accumulate(slot, |dw| {
-                Ok(rms_norm::backward(
-                    &x,
-                    &w,
-                    &rstd[..n],
-                    &dy,
-                    dx,
-                    Some(dw),
-                    n,
-                    d,
-                )?)
-            }),
-            None => Ok(rms_norm::backward(&x, &w, &rstd[..n], &dy, dx, None, n, d)?),
-        })
+        let rows = x.elem_count() / self.weight.array.elem_count();
+        let dw = self
+            .weight
+            .slot
+            .map(|slot| bank.gradient(slot))
+            .transpose()?;
+        let rstd = rstd.narrow_rows(rows)?;
+        rms_norm::backward(x, &self.weight.array, &rstd, dy, dx, dw.as_ref())
     }
 
     pub(crate) fn frozen(&self) -> Result<RmsNorm> {
@@ -58,10 +46,5 @@ impl RmsNorm {
             weight: self.weight.frozen()?,
             eps: self.eps,
         })
-    }
-
-    fn rows(&self, x: &Tensor) -> Result<(usize, usize)> {
-        let d = self.weight.tensor.elem_count();
-        Ok((x.elem_count() / d, d))
     }
 }

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use candle_core::Tensor;
 use half::bf16;
 use serde_json::{Map, Value, json};
 
@@ -13,7 +12,8 @@ use super::decoder::Decoder;
 use super::linear::Linear;
 use super::load::Loaded;
 use super::peft;
-use crate::storage::{self, values};
+use crate::array::Array;
+use crate::device::{Device, Dtype};
 use crate::{Error, Result, atomic, run_folder, weights};
 
 /// The dtype of saved weights.
@@ -97,7 +97,7 @@ pub fn save_adapter(
 /// which only its owner may read.
 pub(crate) fn write_tensors(
     path: &Path,
-    tensors: BTreeMap<String, Tensor>,
+    tensors: BTreeMap<String, Array>,
     dtype: SaveDtype,
 ) -> Result<()> {
     let header = header(&tensors, dtype);
@@ -105,7 +105,7 @@ pub(crate) fn write_tensors(
         file.write_all(&(header.len() as u64).to_le_bytes())?;
         file.write_all(&header)?;
         for tensor in tensors.values() {
-            let values = values(tensor).map_err(std::io::Error::other)?;
+            let values = tensor.host().map_err(std::io::Error::other)?;
             for chunk in values.chunks(CHUNK) {
                 file.write_all(&dtype.bytes(chunk))?;
             }
@@ -118,7 +118,7 @@ pub(crate) fn write_tensors(
 const CHUNK: usize = 1 << 16;
 
 /// The JSON that says where every tensor stands, padded so that the data begins at a multiple of eight bytes.
-fn header(tensors: &BTreeMap<String, Tensor>, dtype: SaveDtype) -> Vec<u8> {
+fn header(tensors: &BTreeMap<String, Array>, dtype: SaveDtype) -> Vec<u8> {
     let (name, size) = match dtype {
         SaveDtype::F32 => ("F32", 4),
         SaveDtype::Bf16 => ("BF16", 2),
@@ -128,7 +128,7 @@ fn header(tensors: &BTreeMap<String, Tensor>, dtype: SaveDtype) -> Vec<u8> {
     let mut at = 0;
     for (tensor, values) in tensors {
         let end = at + size * values.elem_count();
-        let place = json!({ "dtype": name, "shape": values.dims(), "data_offsets": [at, end] });
+        let place = json!({ "dtype": name, "shape": values.shape(), "data_offsets": [at, end] });
         json.insert(tensor.clone(), place);
         at = end;
     }
@@ -145,66 +145,70 @@ pub(crate) fn write_json(path: &Path, json: &Value) -> Result<()> {
 }
 
 /// Every base parameter under its Hugging Face name, adapters merged in.
-fn merged(decoder: &Decoder) -> Result<BTreeMap<String, Tensor>> {
+fn merged(decoder: &Decoder) -> Result<BTreeMap<String, Array>> {
     let mut all = base(decoder);
     for (weight, linear) in linears(decoder) {
         if let Some(adapter) = &linear.adapter {
-            let (o, i) = linear.weight.tensor.dims2()?;
-            let mut sum = values(&linear.weight.tensor)?.to_vec();
+            let (o, i) = linear.weight.array.dims2()?;
+            let mut sum = linear.weight.stored().to_vec()?;
             adapter.merge_into(&mut sum, o, i)?;
-            all.insert(weight, storage::tensor(sum, (o, i))?);
+            let merged = Array::from_vec(&Device::Cpu, Dtype::F32, sum, [o, i])?;
+            all.insert(weight, merged);
         }
     }
     Ok(all)
 }
 
 /// Every base parameter under its Hugging Face name.
-fn base(decoder: &Decoder) -> BTreeMap<String, Tensor> {
+fn base(decoder: &Decoder) -> BTreeMap<String, Array> {
     let mut all = BTreeMap::new();
-    let mut put = |name: String, tensor: &Tensor| all.insert(name, tensor.clone());
+    let mut put = |name: String, tensor: &Array| all.insert(name, tensor.clone());
     put(
         "model.embed_tokens.weight".into(),
-        &decoder.embedding.tensor,
+        decoder.embedding.stored(),
     );
-    put("model.norm.weight".into(), &decoder.head.norm.weight.tensor);
+    put(
+        "model.norm.weight".into(),
+        decoder.head.norm.weight.stored(),
+    );
     if decoder.config.score_head {
-        put(SCORE.into(), &decoder.head.weight.tensor);
+        put(SCORE.into(), decoder.head.weight.stored());
     } else if !decoder.config.tie_word_embeddings {
-        put("lm_head.weight".into(), &decoder.head.weight.tensor);
+        put("lm_head.weight".into(), decoder.head.weight.stored());
     }
     for (layer, block) in decoder.blocks.iter().enumerate() {
         let name = |part: &str| format!("model.layers.{layer}.{part}.weight");
-        put(name("input_layernorm"), &block.input_norm.weight.tensor);
+        put(name("input_layernorm"), block.input_norm.weight.stored());
         put(
             name("post_attention_layernorm"),
-            &block.post_norm.weight.tensor,
+            block.post_norm.weight.stored(),
         );
         if let Some((q, k)) = &block.qk_norm {
-            put(name("self_attn.q_norm"), &q.weight.tensor);
-            put(name("self_attn.k_norm"), &k.weight.tensor);
+            put(name("self_attn.q_norm"), q.weight.stored());
+            put(name("self_attn.k_norm"), k.weight.stored());
         }
     }
     for (weight, linear) in linears(decoder) {
         if let Some(bias) = &linear.bias {
-            put(weight.replace(".weight", ".bias"), &bias.tensor);
+            put(weight.replace(".weight", ".bias"), bias.stored());
         }
-        put(weight, &linear.weight.tensor);
+        put(weight, linear.weight.stored());
     }
     all
 }
 
 /// Every adapter half under PEFT's name.
-fn adapters(decoder: &Decoder) -> BTreeMap<String, Tensor> {
+fn adapters(decoder: &Decoder) -> BTreeMap<String, Array> {
     let mut all = BTreeMap::new();
     for (weight, linear) in linears(decoder) {
         if let Some(adapter) = &linear.adapter {
             let [a, b] = peft_names(&weight);
-            all.insert(a, adapter.a.tensor.clone());
-            all.insert(b, adapter.b.tensor.clone());
+            all.insert(a, adapter.a.stored().clone());
+            all.insert(b, adapter.b.stored().clone());
         }
     }
     if decoder.config.score_head && !all.is_empty() {
-        all.insert(PEFT_SCORE.into(), decoder.head.weight.tensor.clone());
+        all.insert(PEFT_SCORE.into(), decoder.head.weight.stored().clone());
     }
     all
 }
@@ -213,16 +217,16 @@ impl Decoder {
     /// Shows every parameter under its checkpoint's name: the base's in order of their names, then the adapters'. Nothing is copied.
     ///
     /// # Errors
-    /// None on the CPU.
+    /// Those of the device.
     pub fn visit(&self, see: &mut dyn FnMut(&str, &[f32])) -> Result<()> {
         for (name, tensor) in self.named() {
-            see(&name, &values(&tensor)?);
+            see(&name, &tensor.host()?);
         }
         Ok(())
     }
 
     /// Every parameter by name, the adapters' too; a tied head only once.
-    pub(crate) fn named(&self) -> BTreeMap<String, Tensor> {
+    pub(crate) fn named(&self) -> BTreeMap<String, Array> {
         base(self).into_iter().chain(adapters(self)).collect()
     }
 }

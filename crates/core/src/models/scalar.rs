@@ -1,16 +1,16 @@
 //! The scalar head of a reward model: one score an entry, s = w·h, as Hugging Face's models for sequence classification with one label.
-
-use candle_core::Tensor;
+//!
+//! A product a sequence: it is computed on the host, in f64, wherever the model is.
 
 use super::linear::Param;
 use crate::Result;
+use crate::array::Array;
 use crate::bank::Bank;
-use crate::storage::values;
 
 /// h (S, D), w (1, D), the entries' rows of h (M) → scores (M).
-pub(super) fn forward(h: &Tensor, weight: &Param, index: &[u32]) -> Result<Vec<f32>> {
+pub(super) fn forward(h: &Array, weight: &Param, index: &[u32]) -> Result<Vec<f32>> {
     let d = h.dim(1)?;
-    let (h, w) = (values(h)?, values(&weight.tensor)?);
+    let (h, w) = (h.host()?, weight.array.host()?);
     let score = |&row: &u32| {
         let h = &h[row as usize * d..][..d];
         // in f64: one product a sequence costs nothing, and pairs differ in its last digits
@@ -26,26 +26,29 @@ pub(super) fn forward(h: &Tensor, weight: &Param, index: &[u32]) -> Result<Vec<f
 
 /// dh (S, D) += ds·w, and dw += ds·h into the bank, given d loss / d score (M).
 pub(super) fn backward(
-    h: &Tensor,
+    h: &Array,
     weight: &Param,
     index: &[u32],
     dscores: &[f32],
-    dh: &mut [f32],
+    dh: &Array,
     bank: &Bank,
 ) -> Result<()> {
     let d = h.dim(1)?;
-    let (h, w) = (values(h)?, values(&weight.tensor)?);
-    for (&row, &ds) in index.iter().zip(dscores) {
-        let at = row as usize * d;
-        dh[at..at + d]
-            .iter_mut()
-            .zip(w.iter())
-            .for_each(|(dh, w)| *dh += ds * w);
-    }
+    let (h, w) = (h.host()?, weight.array.host()?);
+    dh.edit_host(|dh| {
+        for (&row, &ds) in index.iter().zip(dscores) {
+            let at = row as usize * d;
+            dh[at..at + d]
+                .iter_mut()
+                .zip(w.iter())
+                .for_each(|(dh, w)| *dh += ds * w);
+        }
+        Ok(())
+    })?;
     let Some(slot) = weight.slot else {
         return Ok(());
     };
-    bank.accumulate(slot, |dw| {
+    bank.gradient(slot)?.edit_host(|dw| {
         for (&row, &ds) in index.iter().zip(dscores) {
             let h = &h[row as usize * d..][..d];
             dw.iter_mut().zip(h).for_each(|(dw, h)| *dw += ds * h);

@@ -1,29 +1,32 @@
 //! A pack as the decoder executes it: token ids, positions, rotary table and attention layouts.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::ops::Range;
 
 use halo_kernels::attention::{Layout, Seg};
-use halo_kernels::rope::RopeTable;
 use halo_train::Pack;
 
 use super::config::DecoderConfig;
+use crate::Result;
+use crate::device::Device;
+use crate::ops::{Indices, attention, rope};
 
 /// Rows to run through the blocks, and who attends to whom.
 pub(crate) struct View {
-    pub(crate) ids: Vec<u32>,       // (N)
-    pub(crate) positions: Vec<u32>, // (N)
+    pub(crate) ids: Indices,       // (N)
+    pub(crate) positions: Indices, // (N)
     pub(crate) grad_rows: usize,
-    pub(crate) rope: RopeTable,
+    pub(crate) rope: rope::Table,
     /// Segments that carry gradient; they stand first.
     grad_segments: usize,
     /// By window, which differs from block to block in some models.
-    layouts: BTreeMap<Option<usize>, Layout>,
+    layouts: BTreeMap<Option<usize>, attention::Layout>,
 }
 
 impl View {
     /// The view of a training pack.
-    pub(crate) fn of_pack(pack: &Pack, config: &DecoderConfig) -> View {
+    pub(crate) fn of_pack(pack: &Pack, config: &DecoderConfig, device: &Device) -> Result<View> {
         let mut trees = Vec::with_capacity(pack.segments.len());
         let mut segments = Vec::with_capacity(pack.segments.len());
         for (index, segment) in pack.segments.iter().enumerate() {
@@ -46,6 +49,7 @@ impl View {
             segments,
             grad,
             config,
+            device,
         )
     }
 
@@ -53,7 +57,8 @@ impl View {
     pub(crate) fn of_prompts(
         prompts: &[&[u32]],
         config: &DecoderConfig,
-    ) -> (View, Vec<Range<usize>>) {
+        device: &Device,
+    ) -> Result<(View, Vec<Range<usize>>)> {
         let (mut ids, mut positions, mut rows) = (Vec::new(), Vec::new(), Vec::new());
         for prompt in prompts {
             rows.push(ids.len()..ids.len() + prompt.len());
@@ -70,7 +75,8 @@ impl View {
                 tree: index,
             })
             .collect();
-        (Self::new(ids, positions, 0, segments, 0, config), rows)
+        let view = Self::new(ids, positions, 0, segments, 0, config, device)?;
+        Ok((view, rows))
     }
 
     fn new(
@@ -80,39 +86,41 @@ impl View {
         segments: Vec<Seg>,
         grad_segments: usize,
         config: &DecoderConfig,
-    ) -> View {
+        device: &Device,
+    ) -> Result<View> {
         let longest = positions
             .iter()
             .max()
             .map_or(1, |&position| position as usize + 1);
         let mut layouts = BTreeMap::new();
         for &window in &config.sliding_window {
-            layouts.entry(window).or_insert_with(|| Layout {
-                segments: segments.clone(),
-                window,
-            });
+            if let Entry::Vacant(entry) = layouts.entry(window) {
+                let segments = segments.clone();
+                entry.insert(attention::Layout::new(device, Layout { segments, window })?);
+            }
         }
-        View {
-            ids,
-            positions,
+        Ok(View {
+            ids: Indices::new(device, ids)?,
+            positions: Indices::new(device, positions)?,
             grad_rows,
-            rope: RopeTable::new(&config.inv_freq, longest),
+            rope: rope::Table::new(device, &config.inv_freq, longest)?,
             grad_segments,
             layouts,
-        }
+        })
     }
 
     /// Narrows the view to the rows that carry gradient, for backward and recompute.
-    pub(crate) fn keep_gradient_rows(&mut self) {
-        self.ids.truncate(self.grad_rows);
-        self.positions.truncate(self.grad_rows);
+    pub(crate) fn keep_gradient_rows(&mut self) -> Result<()> {
+        self.ids.truncate(self.grad_rows)?;
+        self.positions.truncate(self.grad_rows)?;
         for layout in self.layouts.values_mut() {
-            layout.segments.truncate(self.grad_segments);
+            layout.truncate(self.grad_segments)?;
         }
+        Ok(())
     }
 
     /// The layout for a block with this window.
-    pub(crate) fn layout(&self, window: Option<usize>) -> &Layout {
+    pub(crate) fn layout(&self, window: Option<usize>) -> &attention::Layout {
         // `new` made one entry for every window of the configuration.
         &self.layouts[&window]
     }

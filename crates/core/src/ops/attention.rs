@@ -5,9 +5,9 @@ use std::cell::OnceCell;
 use halo_kernels::attention::{self, Shape};
 use halo_kernels::gpu;
 
-use crate::{Error, Result};
 use crate::array::Array;
 use crate::device::Device;
+use crate::{Error, Result};
 
 /// Who attends to whom, on the host and, planned into tiles, wherever the model is.
 pub(crate) struct Layout {
@@ -68,8 +68,16 @@ pub(crate) fn forward(
                 )?)
             })
         })?,
-Array::Gpu(o, _) => gpu::attention::forward(q.slice()?, k.slice()?, v.slice()?, o, lse.slice()?, layout.plan(shape)?, shape)?,
-}
+        Array::Gpu(o, _) => gpu::attention::forward(
+            q.slice()?,
+            k.slice()?,
+            v.slice()?,
+            o,
+            lse.slice()?,
+            layout.plan(shape)?,
+            shape,
+        )?,
+    }
     Ok((o, lse))
 }
 
@@ -103,7 +111,19 @@ pub(crate) fn backward(
                 })
             })
         })?,
-Array::Gpu(o, _) => gpu::attention::backward(q.slice()?, k.slice()?, v.slice()?, o, lse.slice()?, d_o.slice()?, dq.slice()?, dk.slice()?, dv.slice()?, layout.plan(shape)?, shape)?,
-}
+        Array::Gpu(o, _) => gpu::attention::backward(
+            q.slice()?,
+            k.slice()?,
+            v.slice()?,
+            o,
+            lse.slice()?,
+            d_o.slice()?,
+            dq.slice()?,
+            dk.slice()?,
+            dv.slice()?,
+            layout.plan(shape)?,
+            shape,
+        )?,
+    }
     Ok([dq, dk, dv])
 }

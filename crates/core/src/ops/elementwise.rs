@@ -15,8 +15,8 @@ pub(crate) fn add(x: &Array, y: &Array) -> Result<()> {
                 Ok(())
             })
         }
-Array::Gpu(x, _) => Ok(gpu::elementwise::add(x, y.slice()?)?),
-}
+        Array::Gpu(x, _) => Ok(gpu::elementwise::add(x, y.slice()?)?),
+    }
 }
 
 /// x *= factor.
@@ -26,8 +26,8 @@ pub(crate) fn scale(x: &Array, factor: f32) -> Result<()> {
             optim::scale(x, factor);
             Ok(())
         }),
-Array::Gpu(x, _) => Ok(gpu::elementwise::scale(x, factor)?),
-}
+        Array::Gpu(x, _) => Ok(gpu::elementwise::scale(x, factor)?),
+    }
 }
 
 /// x = share·y + (1 − share)·x, in f64.
@@ -42,8 +42,8 @@ pub(crate) fn mix(x: &Array, y: &Array, share: f64) -> Result<()> {
                 Ok(())
             })
         }
-Array::Gpu(x, _) => Ok(gpu::elementwise::mix(x, y.slice()?, share as f32)?),
-}
+        Array::Gpu(x, _) => Ok(gpu::elementwise::mix(x, y.slice()?, share as f32)?),
+    }
 }
 
 /// The first rows of a matrix: itself if those are all, else a copy that lets the rest go.

@@ -23,7 +23,7 @@ pub(crate) fn forward(
     match h {
         Array::Cpu(_) => logps.edit(|logps| {
             lse.edit(|lse| {
-                let score = |u: Option<&mut [f32]>| {
+                let mut score = |u: Option<&mut [f32]>| {
                     let (h, w) = (h.values()?, w.values()?);
                     let (rows, targets) = (rows.host(), targets.host());
                     Ok(head::forward(
@@ -44,8 +44,21 @@ pub(crate) fn forward(
                 }
             })
         })?,
-Array::Gpu(h, _) => { let entries = Entries::new(h.gpu(), rows.host(), targets.host())?; let u = u.as_ref().map(Array::slice).transpose()?; gpu::head::forward(h, w.slice()?, d, &entries, logps.slice()?, lse.slice()?, u, gpu::head::chunk(w.dim(0)?))? }
-}
+        Array::Gpu(h, _) => {
+            let entries = Entries::new(h.gpu(), rows.host(), targets.host())?;
+            let u = u.as_ref().map(Array::slice).transpose()?;
+            gpu::head::forward(
+                h,
+                w.slice()?,
+                d,
+                &entries,
+                logps.slice()?,
+                lse.slice()?,
+                u,
+                gpu::head::chunk(w.dim(0)?),
+            )?
+        }
+    }
     Ok((logps, lse, u))
 }
 
@@ -64,18 +77,24 @@ pub(crate) fn log_collisions(h: &Array, w: &Array, rows: &Indices, lse: &Array) 
                 head::CHUNK,
             )?)
         })?,
-Array::Gpu(h, _) => { let entries = Entries::new(h.gpu(), rows.host(), rows.host())?; gpu::head::log_collisions(h, w.slice()?, d, &entries, lse.slice()?, out.slice()?, gpu::head::chunk(w.dim(0)?))? }
-}
+        Array::Gpu(h, _) => {
+            let entries = Entries::new(h.gpu(), rows.host(), rows.host())?;
+            gpu::head::log_collisions(
+                h,
+                w.slice()?,
+                d,
+                &entries,
+                lse.slice()?,
+                out.slice()?,
+                gpu::head::chunk(w.dim(0)?),
+            )?
+        }
+    }
     Ok(out)
 }
 
 /// dh (S, D) += of a frozen head, from the u that [`forward`] kept; dlogps (M) in f32.
-pub(crate) fn backward_frozen(
-    u: &Array,
-    dlogps: &Array,
-    rows: &Indices,
-    dh: &Array,
-) -> Result<()> {
+pub(crate) fn backward_frozen(u: &Array, dlogps: &Array, rows: &Indices, dh: &Array) -> Result<()> {
     let d = dh.dim(1)?;
     match dh {
         Array::Cpu(_) => dh.edit(|dh| {
@@ -87,8 +106,17 @@ pub(crate) fn backward_frozen(
                 d,
             )?)
         }),
-Array::Gpu(dh, _) => { let entries = Entries::new(dh.gpu(), rows.host(), rows.host())?; Ok(gpu::head::backward_frozen(u.slice()?, dlogps.slice()?, &entries, dh, d)?) }
-}
+        Array::Gpu(dh, _) => {
+            let entries = Entries::new(dh.gpu(), rows.host(), rows.host())?;
+            Ok(gpu::head::backward_frozen(
+                u.slice()?,
+                dlogps.slice()?,
+                &entries,
+                dh,
+                d,
+            )?)
+        }
+    }
 }
 
 /// dh (S, D) += and dw (V, D) += of a trained head, whose logits are computed again.
@@ -119,6 +147,19 @@ pub(crate) fn backward_trained(
                 )?)
             })
         }),
-Array::Gpu(dh, _) => { let entries = Entries::new(dh.gpu(), rows.host(), targets.host())?; Ok(gpu::head::backward_trained(h.slice()?, w.slice()?, d, lse.slice()?, &entries, dlogps.slice()?, dh, dw.slice()?, gpu::head::chunk(w.dim(0)?))?) }
-}
+        Array::Gpu(dh, _) => {
+            let entries = Entries::new(dh.gpu(), rows.host(), targets.host())?;
+            Ok(gpu::head::backward_trained(
+                h.slice()?,
+                w.slice()?,
+                d,
+                lse.slice()?,
+                &entries,
+                dlogps.slice()?,
+                dh,
+                dw.slice()?,
+                gpu::head::chunk(w.dim(0)?),
+            )?)
+        }
+    }
 }

@@ -1,16 +1,20 @@
 //! Keys and values of what was read, of one block: what decoding reads instead of computing again.
 
+mod on_gpu;
+
 use std::ops::Range;
 
 use halo_kernels::attention::{self, Shape};
 
 use crate::Result;
 use crate::array::Array;
+use on_gpu::OnGpu;
 
 /// Keys after rope and values of R sequences.
 pub(crate) enum KvCache {
     /// By sequence, (length, K·E) each.
     Cpu(Vec<(Vec<f32>, Vec<f32>)>),
+    Gpu(OnGpu),
 }
 
 impl KvCache {
@@ -26,6 +30,7 @@ impl KvCache {
                 let sequences = rows.iter().map(|rows| (cut(&k, rows), cut(&v, rows)));
                 Ok(KvCache::Cpu(sequences.collect()))
             }
+            Array::Gpu(k, _) => Ok(KvCache::Gpu(OnGpu::of_rows(k, v.slice()?, rows, width)?)),
         }
     }
 
@@ -36,6 +41,7 @@ impl KvCache {
                 let kept = sequences.iter().map(|&s| std::mem::take(&mut cached[s]));
                 *cached = kept.collect();
             }
+            KvCache::Gpu(caches) => caches.keep(sequences),
         }
     }
 
@@ -62,6 +68,10 @@ impl KvCache {
                     .map(|(k, v)| attention::Cache { k, v })
                     .collect();
                 o.edit(|o| Ok(attention::cached(&q.values()?, &caches, o, window, shape)?))?;
+            }
+            KvCache::Gpu(caches) => {
+                let [q, k, v, o] = [q.slice()?, k.slice()?, v.slice()?, o.slice()?];
+                caches.attend(q, k, v, o, window, shape)?;
             }
         }
         Ok(o)

@@ -10,8 +10,8 @@ use crate::array::Array;
 pub(crate) fn sum_squares(x: &Array) -> Result<f64> {
     match x {
         Array::Cpu(_) => Ok(optim::sum_squares(&x.values()?)),
-Array::Gpu(x, _) => Ok(gpu::optim::sum_squares(x)?),
-}
+        Array::Gpu(x, _) => Ok(gpu::optim::sum_squares(x)?),
+    }
 }
 
 /// What one update of AdamW reads and writes, all flat and of one length.
@@ -39,6 +39,20 @@ pub(crate) fn step(on: &Update, t: u64, adamw: &AdamW, decay: bool, grad_scale: 
                 })
             })
         }
-Array::Gpu(params, _) => { let rounded = on.rounded.as_ref().map(Array::slice).transpose()?; let (m, v) = (on.exp_avg.slice()?, on.exp_avg_sq.slice()?); Ok(gpu::optim::step(params, on.grads.slice()?, m, v, rounded, t, adamw, decay, grad_scale)?) }
-}
+        Array::Gpu(params, _) => {
+            let rounded = on.rounded.as_ref().map(Array::slice).transpose()?;
+            let (m, v) = (on.exp_avg.slice()?, on.exp_avg_sq.slice()?);
+            Ok(gpu::optim::step(
+                params,
+                on.grads.slice()?,
+                m,
+                v,
+                rounded,
+                t,
+                adamw,
+                decay,
+                grad_scale,
+            )?)
+        }
+    }
 }

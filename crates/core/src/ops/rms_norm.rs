@@ -23,8 +23,16 @@ pub(crate) fn forward(x: &Array, w: &Array, eps: f32, y: &Array, rstd: &Array) -
                 )?)
             })
         }),
-Array::Gpu(y, _) => Ok(gpu::rms_norm::forward(x.slice()?, w.slice()?, eps, y, rstd.slice()?, n, d)?),
-}
+        Array::Gpu(y, _) => Ok(gpu::rms_norm::forward(
+            x.slice()?,
+            w.slice()?,
+            eps,
+            y,
+            rstd.slice()?,
+            n,
+            d,
+        )?),
+    }
 }
 
 /// Adds to dx, and to dw where the weight is trained.
@@ -42,21 +50,24 @@ pub(crate) fn backward(
         Array::Cpu(_) => {
             let (x, w, rstd, dy) = (x.values()?, w.values()?, rstd.values()?, dy.values()?);
             dx.edit(|dx| match dw {
-                Some(dw) => dw.edit(|dw| {
-                    Ok(rms_norm::backward(
-                        &x,
-                        &w,
-                        &rstd,
-                        &dy,
-                        dx,
-                        Some(dw),
-                        n,
-                        d,
-                    )?)
-                }),
+                Some(dw) => {
+                    dw.edit(|dw| Ok(rms_norm::backward(&x, &w, &rstd, &dy, dx, Some(dw), n, d)?))
+                }
                 None => Ok(rms_norm::backward(&x, &w, &rstd, &dy, dx, None, n, d)?),
             })
         }
-Array::Gpu(dx, _) => { let dw = dw.map(Array::slice).transpose()?; Ok(gpu::rms_norm::backward(x.slice()?, w.slice()?, rstd.slice()?, dy.slice()?, dx, dw, n, d)?) }
-}
+        Array::Gpu(dx, _) => {
+            let dw = dw.map(Array::slice).transpose()?;
+            Ok(gpu::rms_norm::backward(
+                x.slice()?,
+                w.slice()?,
+                rstd.slice()?,
+                dy.slice()?,
+                dx,
+                dw,
+                n,
+                d,
+            )?)
+        }
+    }
 }

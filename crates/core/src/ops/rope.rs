@@ -4,9 +4,9 @@ use halo_kernels::gpu;
 use halo_kernels::rope::{self, RopeTable};
 
 use super::Indices;
-use crate::{Error, Result};
 use crate::array::Array;
 use crate::device::Device;
+use crate::{Error, Result};
 
 /// Cosines and sines of positions, on the host and wherever the model is.
 pub(crate) struct Table {
@@ -38,11 +38,14 @@ impl Table {
 /// Rotates x (N, heads·E), row n by its position.
 pub(crate) fn apply(x: &Array, heads: usize, positions: &Indices, table: &Table) -> Result<()> {
     match x {
-        Array::Cpu(_) => {
-            x.edit(|x| Ok(rope::apply(x, heads, positions.host(), &table.host)?))
-        }
-Array::Gpu(x, _) => Ok(gpu::rope::apply(x, heads, positions.slice()?, table.device()?)?),
-}
+        Array::Cpu(_) => x.edit(|x| Ok(rope::apply(x, heads, positions.host(), &table.host)?)),
+        Array::Gpu(x, _) => Ok(gpu::rope::apply(
+            x,
+            heads,
+            positions.slice()?,
+            table.device()?,
+        )?),
+    }
 }
 
 /// The transpose of [`apply`], for gradients.
@@ -61,6 +64,11 @@ pub(crate) fn apply_transposed(
                 &table.host,
             )?)
         }),
-Array::Gpu(x, _) => Ok(gpu::rope::apply_transposed(x, heads, positions.slice()?, table.device()?)?),
-}
+        Array::Gpu(x, _) => Ok(gpu::rope::apply_transposed(
+            x,
+            heads,
+            positions.slice()?,
+            table.device()?,
+        )?),
+    }
 }

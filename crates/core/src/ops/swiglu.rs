@@ -8,11 +8,9 @@ use crate::array::Array;
 /// out = silu(gate) ∘ up, all of one shape.
 pub(crate) fn forward(gate: &Array, up: &Array, out: &Array) -> Result<()> {
     match out {
-        Array::Cpu(_) => {
-            out.edit(|out| Ok(swiglu::forward(&gate.values()?, &up.values()?, out)?))
-        }
-Array::Gpu(out, _) => Ok(gpu::swiglu::forward(gate.slice()?, up.slice()?, out)?),
-}
+        Array::Cpu(_) => out.edit(|out| Ok(swiglu::forward(&gate.values()?, &up.values()?, out)?)),
+        Array::Gpu(out, _) => Ok(gpu::swiglu::forward(gate.slice()?, up.slice()?, out)?),
+    }
 }
 
 /// Writes dgate and dup.
@@ -35,6 +33,12 @@ pub(crate) fn backward(
                 )?)
             })
         }),
-Array::Gpu(dgate, _) => Ok(gpu::swiglu::backward(gate.slice()?, up.slice()?, dout.slice()?, dgate, dup.slice()?)?),
-}
+        Array::Gpu(dgate, _) => Ok(gpu::swiglu::backward(
+            gate.slice()?,
+            up.slice()?,
+            dout.slice()?,
+            dgate,
+            dup.slice()?,
+        )?),
+    }
 }

@@ -11,6 +11,7 @@ use super::{Session, Trial};
 use crate::checkpoint;
 use crate::config::TrainConfig;
 use crate::data::{self, Control, DataOptions, Limits};
+use crate::device::Placement;
 use crate::models::{Loaded, Readout, Training, load_for};
 use crate::optimizer::Optimizer;
 use crate::records::Lines;
@@ -60,7 +61,14 @@ impl Session {
             true => Readout::Scores,
             false => Readout::Logps,
         };
-        let mut model = load_for(&config.model, &config.training(), readout, config.seed)?;
+        let placement = Placement::open(&config.device, &config.dtype)?;
+        let mut model = load_for(
+            &config.model,
+            &config.training(),
+            readout,
+            config.seed,
+            &placement,
+        )?;
         model.decoder.recompute = config.gradient_checkpointing;
         let loaded = read_data(&config, &loss, &model)?;
         let mut report = loaded.report;
@@ -82,7 +90,7 @@ impl Session {
         let data = Arc::new(data);
         // A trial is measured against the reference even where the loss reads none.
         let reference = match trial.is_some() || needs_reference(&loss, &data) {
-            true => Some(open_reference(&config, &model)?),
+            true => Some(open_reference(&config, &model, &placement)?),
             false => None,
         };
         let moving = reference
@@ -214,7 +222,11 @@ fn control(config: &TrainConfig, loss: &Loss) -> Result<Option<Control>> {
 }
 
 /// The reference: another folder's model, or the policy as it starts (frozen copy, or adapter snapshot on the shared base).
-fn open_reference(config: &TrainConfig, policy: &Loaded) -> Result<Reference> {
+fn open_reference(
+    config: &TrainConfig,
+    policy: &Loaded,
+    placement: &Placement,
+) -> Result<Reference> {
     let model = match &config.reference {
         None => policy.decoder.frozen()?,
         // The adapter's own base: shared, not loaded again.
@@ -223,7 +235,8 @@ fn open_reference(config: &TrainConfig, policy: &Loaded) -> Result<Reference> {
         }
         Some(folder) => {
             let frozen = Training::Frozen;
-            let reference = load_for(folder, &frozen, Readout::Logps, config.seed)?.decoder;
+            let reference = load_for(folder, &frozen, Readout::Logps, config.seed, placement)?;
+            let reference = reference.decoder;
             let (ours, theirs) = (
                 policy.decoder.config().vocab_size,
                 reference.config().vocab_size,
