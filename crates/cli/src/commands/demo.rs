@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use halo_core::config::TrainConfig;
+use halo_core::device::Placement;
 use halo_core::eval::{Item, Judge, Rate, verifier};
 use halo_core::generate::Sampling;
 use halo_core::session::{Session, Step};
@@ -88,7 +89,8 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<()> {
     };
 
     output.note("A small model answers requests it has never seen …");
-    let before = answers(&start, &prompts, &sampling, output)?;
+    let cpu = Placement::default();
+    let before = answers(&start, &prompts, &sampling, &cpu, output)?;
 
     output.note("\n… then learns from thumbs up and thumbs down alone (KTO) …");
     let mut session = Session::open(config(&out, args.seed)?, false)?;
@@ -103,7 +105,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<()> {
     let training = training.elapsed().as_secs_f64();
 
     output.note("\n… and answers the same requests again.");
-    let after = answers(&run, &prompts, &sampling, output)?;
+    let after = answers(&run, &prompts, &sampling, &cpu, output)?;
 
     let (good_before, good_after) = (judge.desirable(&before)?, judge.desirable(&after)?);
     show(&before, &after, &good_before, &good_after, output);
