@@ -5,10 +5,24 @@
 mod arguments;
 #[path = "gpu/attention.rs"]
 mod attention;
+#[path = "gpu/bias.rs"]
+mod bias;
+#[path = "gpu/elementwise.rs"]
+mod elementwise;
+#[path = "gpu/embedding.rs"]
+mod embedding;
+#[path = "gpu/head.rs"]
+mod head;
+#[path = "gpu/optim.rs"]
+mod optim;
+#[path = "gpu/rope.rs"]
+mod rope;
 #[path = "gpu/runtime.rs"]
 mod runtime;
 #[path = "gpu/support.rs"]
 mod support;
+#[path = "gpu/swiglu.rs"]
+mod swiglu;
 
 /// Packs and the naive form, as the CPU's tests have them.
 #[allow(dead_code, reason = "the CPU's tests use the rest")]

@@ -50,3 +50,14 @@ pub(crate) fn close(found: &Slice, expected: &[f32], tolerance: f32) {
         );
     }
 }
+
+/// Reproducible indices below `limit`.
+pub(crate) fn indices(len: usize, limit: usize, seed: u64) -> Vec<u32> {
+    let index = |x: f32| (((x + 1.0) / 2.0 * limit as f32) as usize).min(limit - 1) as u32;
+    numbers(len, seed).into_iter().map(index).collect()
+}
+
+pub(crate) fn bits(slice: &Slice) -> Vec<u32> {
+    let values = slice.download().unwrap();
+    values.into_iter().map(f32::to_bits).collect()
+}
