@@ -1,4 +1,4 @@
-//! `cargo xtask emulated-gpu`: the GPU's kernels and their launches, on the processor.
+//! `cargo xtask emulated-gpu`: the GPU's kernels and their launches, and whole runs of training, on the processor.
 
 use std::path::Path;
 use std::process::Command;
@@ -7,9 +7,12 @@ use crate::shell::{self, Outcome, cargo, root};
 
 const TESTS: &str = "test -p halo-kernels --features emulator --test gpu";
 
-/// As they are, then under the address and undefined-behaviour sanitizers.
+const RUNS: &str = "test -p halo-core --features emulator --test emulated_gpu";
+
+/// The kernels and the engine as they are, then the kernels under the address and undefined-behaviour sanitizers.
 pub(crate) fn run(_: &[String]) -> Outcome {
     shell::run(&mut cargo(TESTS))?;
+    shell::run(&mut cargo(RUNS))?;
     let Some(library) = sanitizer() else {
         println!("no libasan beside g++: the emulated kernels are not run under the sanitizers");
         return Ok(());

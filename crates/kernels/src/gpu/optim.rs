@@ -90,6 +90,9 @@ pub struct EightBit {
     unsigned: Slice,
 }
 
+/// Codes of the first and the second moment, then their blocks' largest magnitudes.
+pub type Parts = (Vec<u8>, Vec<u8>, Vec<f32>, Vec<f32>);
+
 impl EightBit {
     /// Zero moments of `n` parameters.
     ///
@@ -134,7 +137,7 @@ impl EightBit {
     ///
     /// # Errors
     /// Those of the driver.
-    pub fn parts(&self) -> Result<(Vec<u8>, Vec<u8>, Vec<f32>, Vec<f32>), Error> {
+    pub fn parts(&self) -> Result<Parts, Error> {
         Ok((
             self.m.get()?,
             self.v.get()?,
