@@ -18,26 +18,45 @@ const WHEELS: [&str; 5] = [
     "nvidia-cuda-cccl==13.0.*",
 ];
 
-/// The packages with the feature.
-const PACKAGES: &str = "-p halo-kernels -p halo-core -p halo-cli --features cuda";
-
 pub(crate) fn run(_: &[String]) -> Outcome {
     let toolkit = toolkit();
     if let Err(problem) = &toolkit {
         println!(
-            "no nvcc, so the kernels are not compiled, only the Rust side is checked: {problem}"
+            "no nvcc, so the kernels are not compiled, only the Rust side is checked and linked: {problem}"
         );
     }
     let bin = toolkit.ok();
+    // The kernels' crate is the only one with code of this feature.
+    let lints = "clippy -p halo-kernels --features cuda -- -D warnings";
+    shell::run(&mut with(bin.as_deref(), lints))?;
     shell::run(&mut with(
         bin.as_deref(),
-        "build -p halo-kernels --features cuda",
+        "build -p halo-cli --features cuda",
     ))?;
     if let Some(bin) = &bin {
         assembly::check(&bin.join("ptxas"), &target())?;
     }
-    let lints = format!("clippy {PACKAGES} -- -D warnings");
-    shell::run(&mut with(bin.as_deref(), &lints))
+    starts_anywhere()
+}
+
+/// The linked program opens the driver at run time: without one it starts and says what is missing, with one it proves itself.
+fn starts_anywhere() -> Outcome {
+    let program = target()
+        .join("debug")
+        .join(format!("halo{}", std::env::consts::EXE_SUFFIX));
+    let output = Command::new(program)
+        .args(["selftest", "--device", "cuda:0"])
+        .output()
+        .map_err(|error| format!("halo with feature cuda cannot be run: {error}"))?;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    print!("{}{said}", String::from_utf8_lossy(&output.stdout));
+    match output.status.code() {
+        Some(0) => Ok(()),
+        Some(2) if said.contains("cuda:0") => Ok(()),
+        code => Err(format!(
+            "halo selftest ended with {code:?} instead of 0, or 2 and a reason"
+        )),
+    }
 }
 
 /// Outputs apart from the others: kernels compiled here never replace those of another build.

@@ -30,6 +30,9 @@ pub struct Step {
     pub metrics: StepMetrics,
     /// Wall time.
     pub step_seconds: f64,
+    /// The most bytes of device memory in use so far; absent on the CPU.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub device_memory_peak: Option<usize>,
 }
 
 /// A run that is open: model, reference, data and machine.
@@ -214,6 +217,7 @@ impl Session {
         let step = Step {
             metrics,
             step_seconds: started.elapsed().as_secs_f64(),
+            device_memory_peak: self.model.decoder.device().memory_peak()?,
         };
         self.metrics.append(std::slice::from_ref(&step))?;
         Ok(Some(step))

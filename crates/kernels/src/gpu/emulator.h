@@ -1,7 +1,7 @@
 // A GPU in C++: enough of CUDA's device language to run the kernels on a processor, for tests.
 //
 // A block's threads are fibres of one operating-system thread. Whoever waits (at __syncthreads, a shuffle, an mma) yields; a
-// barrier opens when all have come. If nobody can go on, the kernel diverged at a barrier, and the launch fails with a message.
+// barrier opens when all have come. Between barriers their order changes from round to round, so that a missing one shows. If nobody can go on, the kernel diverged at a barrier, and the launch fails with a message.
 // Blocks are spread over the machine's threads. Shared memory is poisoned with NaN for every block.
 #pragma once
 
@@ -230,9 +230,11 @@ static bool run_block() {
         f.fake_stack = nullptr;
         prepare(f);
     }
-    while (block->live > 0 && block->fault.empty()) {
+    for (unsigned round = 0; block->live > 0 && block->fault.empty(); ++round) {
         bool moved = false;
-        for (unsigned i = 0; i < n; ++i) {
+        for (unsigned turn = 0; turn < n; ++turn) {
+            // Forwards, backwards, and in strides of a prime above every block's size.
+            unsigned i = round % 3 == 0 ? turn : round % 3 == 1 ? n - 1 - turn : (turn * 7919u + round) % n;
             if (!can_run(block->fibres[i])) continue;
             moved = true;
             enter(&block->fibres[i]);
