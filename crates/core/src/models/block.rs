@@ -122,9 +122,7 @@ impl Block {
         drop(h);
         let o = attend(&heads)?;
         let mid = self.o.forward(&o)?;
-        add(&mid, &x)?;
-
-        let (h, mid_rstd) = self.post_norm.forward(&mid)?;
+        let (h, mid_rstd) = self.post_norm.forward_added(&mid, &x)?;
         let (gate, up) = (self.gate.forward(&h)?, self.up.forward(&h)?);
         drop(h);
         let y = self.down.forward(&self.activation(&gate, &up)?)?;

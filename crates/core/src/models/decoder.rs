@@ -8,7 +8,7 @@ use halo_train::{Answer, Ask, Pack, TokenAnswer};
 use super::adapter::{Adapter, LoraConfig, PEFT_SCORE, peft_names};
 use super::block::{self, Block};
 use super::config::{DecoderConfig, LINEARS, SCORE};
-use super::head::{self, Head, Scored};
+use super::head::{self, Head};
 use super::linear::{Linear, Param};
 use super::norm::RmsNorm;
 use super::view::View;
@@ -48,11 +48,17 @@ impl Decoder {
     /// # Errors
     /// A token outside the vocabulary.
     pub fn forward(&self, pack: &Pack, tape: bool) -> Result<(Vec<f32>, Option<Tape>)> {
-        let (scored, tape) = self.run(pack, false, tape)?;
-        Ok((scored.logps, tape))
+        let ([logps, _], tape) = self.run(pack, false, tape)?;
+        Ok((logps, tape))
     }
 
-    fn run(&self, pack: &Pack, collisions: bool, tape: bool) -> Result<(Scored, Option<Tape>)> {
+    /// Log-probabilities and log-collisions of the pack's scores, and the tape.
+    fn run(
+        &self,
+        pack: &Pack,
+        collisions: bool,
+        tape: bool,
+    ) -> Result<([Vec<f32>; 2], Option<Tape>)> {
         let tape = tape && pack.grad_scores > 0;
         let view = View::of_pack(pack, &self.config, &self.device())?;
         let mut x = self.embed(&view.ids)?;
@@ -68,16 +74,23 @@ impl Decoder {
             x = y;
         }
         let (graded, rest) = pack.scores.split_at(pack.grad_scores as usize);
-        let (mut scored, saved) = self.head.score(&x, graded, collisions, tape)?;
+        let (scored, saved) = self.head.score(&x, graded, collisions, tape)?;
         let (others, _) = self.head.score(&x, rest, collisions, false)?;
-        scored.logps.extend(others.logps);
-        scored.log_collisions.extend(others.log_collisions);
+        // Everything is asked for before anything is waited for.
+        let parts = [scored, others].map(|part| (part.logps, part.log_collisions));
+        let (mut logps, mut log_collisions) = (Vec::new(), Vec::new());
+        for (own, own_collisions) in parts {
+            logps.extend(own.take()?);
+            if let Some(own) = own_collisions {
+                log_collisions.extend(own.take()?);
+            }
+        }
         let tape = saved.map(|head| Tape {
             view,
             blocks: kept,
             head,
         });
-        Ok((scored, tape))
+        Ok(([logps, log_collisions], tape))
     }
 
     /// What a forward pass is asked for, and the tape if asked for.
@@ -86,13 +99,13 @@ impl Decoder {
     /// As [`Decoder::forward`].
     pub fn answer(&self, pack: &Pack, ask: Ask, tape: bool) -> Result<(Answer, Option<Tape>)> {
         let collisions = ask == Ask::Tokens { collisions: true };
-        let (scored, kept) = self.run(pack, collisions, tape)?;
+        let ([logps, log_collisions], kept) = self.run(pack, collisions, tape)?;
         let answer = match ask {
-            Ask::Sums | Ask::Scores => Answer::Logps(pack.sum_logps(&scored.logps)),
+            Ask::Sums | Ask::Scores => Answer::Logps(pack.sum_logps(&logps)),
             Ask::Tokens { .. } => Answer::Tokens(TokenAnswer {
-                logps: pack.by_sequence(&scored.logps),
+                logps: pack.by_sequence(&logps),
                 log_collisions: match collisions {
-                    true => pack.by_sequence(&scored.log_collisions),
+                    true => pack.by_sequence(&log_collisions),
                     false => Vec::new(),
                 },
             }),

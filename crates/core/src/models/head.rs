@@ -21,11 +21,27 @@ pub(crate) struct Head {
     pub(crate) scalar: bool,
 }
 
-/// Numbers of scored entries (M).
+/// Numbers of scored entries (M), wherever they were computed: nobody has waited for them yet.
 pub(crate) struct Scored {
-    pub(crate) logps: Vec<f32>,
-    /// Empty unless asked for.
-    pub(crate) log_collisions: Vec<f32>,
+    pub(crate) logps: Numbers,
+    /// Absent unless asked for.
+    pub(crate) log_collisions: Option<Numbers>,
+}
+
+/// Numbers on the host, or still on the device.
+pub(crate) enum Numbers {
+    Host(Vec<f32>),
+    Device(Array),
+}
+
+impl Numbers {
+    /// Waits for them.
+    pub(crate) fn take(self) -> Result<Vec<f32>> {
+        match self {
+            Numbers::Host(numbers) => Ok(numbers),
+            Numbers::Device(array) => array.to_vec(),
+        }
+    }
 }
 
 /// What backward needs of one scoring.
@@ -78,8 +94,8 @@ impl Head {
         let (scored, kept) = match self.scalar {
             true => {
                 let scored = Scored {
-                    logps: scalar::forward(&h, &self.weight, index.host())?,
-                    log_collisions: Vec::new(),
+                    logps: Numbers::Host(scalar::forward(&h, &self.weight, index.host())?),
+                    log_collisions: None,
                 };
                 (scored, Kept::Hidden(h))
             }
@@ -108,11 +124,11 @@ impl Head {
         let keep = save && self.weight.slot.is_none();
         let (logps, lse, u) = head::forward(&h, w, index, targets, keep)?;
         let log_collisions = match collisions {
-            true => head::log_collisions(&h, w, index, &lse)?.to_vec()?,
-            false => Vec::new(),
+            true => Some(Numbers::Device(head::log_collisions(&h, w, index, &lse)?)),
+            false => None,
         };
         let scored = Scored {
-            logps: logps.to_vec()?,
+            logps: Numbers::Device(logps),
             log_collisions,
         };
         let kept = match u {

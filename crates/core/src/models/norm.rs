@@ -22,6 +22,14 @@ impl RmsNorm {
         Ok((y, rstd))
     }
 
+    /// sum += x, then as [`RmsNorm::forward`] of the sum: the residual and the next layer's norm.
+    pub(crate) fn forward_added(&self, sum: &Array, x: &Array) -> Result<(Array, Array)> {
+        let rows = sum.elem_count() / self.weight.array.elem_count();
+        let (y, rstd) = (sum.like()?, sum.beside_f32([rows])?);
+        rms_norm::forward_added(sum, x, &self.weight.array, self.eps, &y, &rstd)?;
+        Ok((y, rstd))
+    }
+
     /// Adds to `dx` and to the weight's gradient. `rstd` may hold more rows than x has.
     pub(crate) fn backward(
         &self,

@@ -2,6 +2,7 @@
 
 use halo_kernels::{gpu, rms_norm};
 
+use super::elementwise;
 use crate::Result;
 use crate::array::Array;
 
@@ -33,6 +34,28 @@ pub(crate) fn forward(x: &Array, w: &Array, eps: f32, y: &Array, rstd: &Array) -
             d,
         )?),
     }
+}
+
+/// The residual and its norm: sum += x, then as [`forward`] of the sum, in one pass where the device has one.
+pub(crate) fn forward_added(
+    sum: &Array,
+    x: &Array,
+    w: &Array,
+    eps: f32,
+    y: &Array,
+    rstd: &Array,
+) -> Result<()> {
+    let Array::Gpu(slice, _) = sum else {
+        elementwise::add(sum, x)?;
+        return forward(sum, w, eps, y, rstd);
+    };
+    let d = w.elem_count();
+    let n = slice.len() / d;
+    let [x, w, y, rstd] = [x.slice()?, w.slice()?, y.slice()?, rstd.slice()?];
+    // An element is read before it is written, by the same thread: the sum may take its addend's place.
+    Ok(gpu::rms_norm::forward_added(
+        slice, x, slice, w, eps, y, rstd, n, d,
+    )?)
 }
 
 /// Adds to dx, and to dw where the weight is trained.
