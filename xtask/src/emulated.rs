@@ -7,7 +7,7 @@ use crate::shell::{self, Outcome, cargo, root};
 
 const TESTS: &str = "test -p halo-kernels --features emulator --test gpu";
 
-const RUNS: &str = "test -p halo-core --features emulator --test emulated_gpu";
+const RUNS: &str = "test -p halo-core --features emulator --test emulated_gpu --test emulated_runs";
 
 /// The kernels and the engine as they are, then the kernels under the address and undefined-behaviour sanitizers.
 pub(crate) fn run(_: &[String]) -> Outcome {
