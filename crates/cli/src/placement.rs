@@ -5,7 +5,7 @@ use halo_core::device::Placement;
 
 /// Flags of every command that runs a model without training it.
 #[derive(clap::Args)]
-pub(crate) struct Args {
+pub(crate) struct Machine {
     /// Device to compute on: cpu, cuda:0
     #[arg(
         long,
@@ -24,7 +24,7 @@ pub(crate) struct Args {
     dtype: String,
 }
 
-impl Args {
+impl Machine {
     pub(crate) fn open(&self) -> Result<Placement> {
         Placement::open(&self.device, &self.dtype)
     }

@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::generate::{complete, open};
 use crate::output::Output;
-use crate::placement;
+use crate::placement::Machine;
 
 /// Measure how often a model's answers are desirable, or how often they beat another model's
 #[derive(clap::Args)]
@@ -40,7 +40,7 @@ pub(crate) struct Args {
     #[command(flatten)]
     sampling: Sampling,
     #[command(flatten)]
-    placement: placement::Args,
+    placement: Machine,
 }
 
 pub(crate) fn run(args: &Args, output: &Output) -> Result<()> {

@@ -12,9 +12,10 @@ use halo_core::tokenizer::Tokenizer;
 use halo_core::{Error, Result};
 use serde_json::json;
 
+use crate::hub;
 use crate::output::Output;
+use crate::placement::Machine;
 use crate::progress::Progress;
-use crate::{hub, placement};
 
 /// Write completions of prompts
 #[derive(clap::Args)]
@@ -42,7 +43,7 @@ pub(crate) struct Args {
     #[command(flatten)]
     sampling: Sampling,
     #[command(flatten)]
-    placement: placement::Args,
+    placement: Machine,
 }
 
 pub(crate) fn run(args: &Args, output: &Output) -> Result<()> {

@@ -9,9 +9,10 @@ use halo_core::score::{accuracy, open, score};
 use halo_core::tokenizer::Tokenizer;
 use serde_json::json;
 
+use crate::hub;
 use crate::output::Output;
+use crate::placement::Machine;
 use crate::progress::Progress;
-use crate::{hub, placement};
 
 /// Give each completion of a data file its score by a reward model
 #[derive(clap::Args)]
@@ -27,7 +28,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", default_value_t = TrainConfig::default().max_length)]
     max_length: usize,
     #[command(flatten)]
-    placement: placement::Args,
+    placement: Machine,
 }
 
 const EXAMPLES: &str = "\

@@ -1,4 +1,4 @@
-//! Every op on a device, held to the CPU's: values and gradients over many shapes, outputs poisoned before, runs repeated.
+//! Ops on a device, held to the CPU's: values and gradients over many shapes, outputs poisoned before, runs repeated.
 //!
 //! The tests run these on the emulated GPU, `halo selftest` on a real one.
 
