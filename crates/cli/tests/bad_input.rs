@@ -280,7 +280,14 @@ fn a_parameter_out_of_range() {
             "per_device_train_batch_size = 0; allowed: 1 or more",
         ),
         ("--max-length 1", "max_length = 1 is less than 2"),
-        ("--device tpu", "device = \"tpu\"; known: cpu"),
+        (
+            "--device tpu",
+            "device = \"tpu\"; known: cpu, cuda:0 and so on",
+        ),
+        (
+            "--dtype bf16",
+            "dtype = \"bf16\" with device = \"cpu\": the cpu computes with f32 only; leave dtype out, or choose a GPU",
+        ),
         ("--lora 0", "lora rank = 0; allowed: 1 or more"),
         (
             "--lora 2 --lora-layers 0,2",
