@@ -30,8 +30,8 @@ impl Fixture {
         };
         model(&fixture.policy(), 0.0)?;
         model(&fixture.reference(), 0.02)?;
-        write(&fixture.data("kto"), unpaired())?;
-        write(&fixture.data("dpo"), paired())?;
+        write(&fixture.data("feedback"), unpaired())?;
+        write(&fixture.data("pairs"), paired())?;
         Ok(fixture)
     }
 

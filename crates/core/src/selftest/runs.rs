@@ -99,7 +99,7 @@ impl Trial {
     }
 
     fn config(&self, fixture: &Fixture, device: &str, dtype: &str, kind: &str) -> TrainConfig {
-        let data = if self.paired { "dpo" } else { "kto" };
+        let data = if self.paired { "pairs" } else { "feedback" };
         let out = format!("{kind}-{data}-{}-{}", self.lora, self.dtype);
         TrainConfig {
             reference: (!self.lora).then(|| fixture.reference()),
@@ -114,7 +114,7 @@ impl Trial {
 fn base(fixture: &Fixture, data: &str, device: &str, dtype: &str, out: String) -> TrainConfig {
     // The losses are the two families' firsts in the registry: of labels, and of pairs with a reference.
     let shape = match data {
-        "dpo" => halo_loss::DataShape::Paired,
+        "pairs" => halo_loss::DataShape::Paired,
         _ => halo_loss::DataShape::Unpaired,
     };
     let loss = halo_loss::registry()
@@ -153,7 +153,7 @@ pub(super) fn resume(device: &str, fixture: &Fixture) -> Result<f64> {
         reference: Some(fixture.reference()),
         max_steps: Some(4),
         save_steps: 2,
-        ..base(fixture, "kto", device, "f32", name.into())
+        ..base(fixture, "feedback", device, "f32", name.into())
     };
     let whole = train(config("whole"), false, None)?;
     train(config("cut"), false, Some(3))?;
