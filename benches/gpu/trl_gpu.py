@@ -4,7 +4,6 @@ import json
 import pathlib
 import sys
 import tempfile
-import time
 
 import common  # finds benches/peers
 import datasets
@@ -14,7 +13,7 @@ from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast, PrinterC
 from trl import DPOConfig, DPOTrainer, KTOConfig, KTOTrainer
 
 from inputs import read_rows
-from trl_worker import Clock
+from trl_worker import COMMON, Clock, TimedReference
 
 # `default` keeps every default of TRL: f32 weights under bf16 autocast, checkpointing, the reference in each step.
 # `tuned` turns every knob that helps.
@@ -24,9 +23,7 @@ TUNED = dict(bf16=False, gradient_checkpointing=False, precompute_ref_log_probs=
 def timed(trainer_class, batch):
     """The trainer on token ids as they are, so that nothing is tokenised again; with the time of the reference's pass."""
 
-    class Timed(trainer_class):
-        reference_seconds = 0.0
-
+    class Timed(TimedReference, trainer_class):
         def _prepare_dataset(self, dataset, *_, **__):
             if trainer_class is DPOTrainer:
                 return dataset
@@ -38,9 +35,7 @@ def timed(trainer_class, batch):
             return dataset.map(rotated, batched=True, batch_size=batch)
 
         def _precompute_ref_logps(self, *arguments, **named):
-            start = time.perf_counter()
             result = super()._precompute_ref_logps(*arguments, **named)
-            self.reference_seconds += time.perf_counter() - start
             self.ref_model = None  # its weights are not needed any more, as after halo's pass
             return result
 
@@ -79,18 +74,12 @@ def main(job):
             per_device_train_batch_size=job["batch"],
             gradient_accumulation_steps=job["accumulation"],
             max_steps=job["steps"],
-            max_length=None,
             use_cpu=cpu,
             learning_rate=job["learning_rate"],
-            lr_scheduler_type="constant",
             weight_decay=job["weight_decay"],
-            max_grad_norm=1.0,
             beta=job["beta"],
             train_sampling_strategy="sequential",
-            logging_steps=1,
-            save_strategy="no",
-            report_to="none",
-            disable_tqdm=True,
+            **COMMON,
             **settings,
         )
         trainer = timed(trainer_class, job["batch"])(

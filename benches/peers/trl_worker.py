@@ -24,6 +24,18 @@ SETTINGS = {
 }
 
 
+# What every run has in common: steps of one size, each logged, nothing saved or drawn.
+COMMON = dict(
+    max_length=None,
+    lr_scheduler_type="constant",
+    max_grad_norm=1.0,
+    logging_steps=1,
+    save_strategy="no",
+    report_to="none",
+    disable_tqdm=True,
+)
+
+
 class Clock(TrainerCallback):
     """The moment each optimiser step ended."""
 
@@ -34,7 +46,9 @@ class Clock(TrainerCallback):
         self.ends.append(time.perf_counter())
 
 
-class TimedKTO(KTOTrainer):
+class TimedReference:
+    """What is mixed into a trainer to time the reference's pass."""
+
     reference_seconds = 0.0
 
     def _precompute_ref_logps(self, *arguments, **named):
@@ -42,6 +56,10 @@ class TimedKTO(KTOTrainer):
         result = super()._precompute_ref_logps(*arguments, **named)
         self.reference_seconds += time.perf_counter() - start
         return result
+
+
+class TimedKTO(TimedReference, KTOTrainer):
+    pass
 
 
 def main(job):
@@ -62,17 +80,11 @@ def main(job):
             output_dir=scratch,
             per_device_train_batch_size=job["batch"],
             max_steps=job["steps"],
-            max_length=None,
             use_cpu=True,
             learning_rate=job["learning_rate"],
-            lr_scheduler_type="constant",
             weight_decay=job["weight_decay"],
-            max_grad_norm=1.0,
             beta=0.1,
-            logging_steps=1,
-            save_strategy="no",
-            report_to="none",
-            disable_tqdm=True,
+            **COMMON,
             **settings,
         )
         model = AutoModelForCausalLM.from_pretrained(job["model"], dtype=weights)

@@ -1,6 +1,7 @@
 //! Where a command's model computes.
 
 use halo_core::Result;
+use halo_core::config::TrainConfig;
 use halo_core::device::Placement;
 
 /// Flags of every command that runs a model without training it.
@@ -10,7 +11,7 @@ pub(crate) struct Machine {
     #[arg(
         long,
         value_name = "NAME",
-        default_value = "cpu",
+        default_value_t = TrainConfig::default().device,
         help_heading = "Machine"
     )]
     device: String,
@@ -18,7 +19,7 @@ pub(crate) struct Machine {
     #[arg(
         long,
         value_name = "NAME",
-        default_value = "f32",
+        default_value_t = TrainConfig::default().dtype,
         help_heading = "Machine"
     )]
     dtype: String,

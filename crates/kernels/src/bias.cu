@@ -18,12 +18,3 @@ KERNEL(bias_parts)(const T* dy, float* parts, unsigned n, unsigned o, unsigned r
     for (unsigned row = first; row < end; ++row) sum += to_float(dy[size_t(row) * o + column]);
     parts[size_t(blockIdx.x) * o + column] = sum;
 }
-
-// db (o) += Σ of the rows of parts (count, o), in order.
-KERNEL(bias_sum)(const float* parts, float* db, unsigned count, unsigned o) {
-    unsigned column = blockIdx.x * blockDim.x + threadIdx.x;
-    if (column >= o) return;
-    float sum = 0.0f;
-    for (unsigned part = 0; part < count; ++part) sum += parts[size_t(part) * o + column];
-    db[column] += sum;
-}

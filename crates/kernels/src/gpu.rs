@@ -10,6 +10,7 @@
 pub mod attention;
 pub mod bias;
 pub mod checks;
+mod columns;
 #[cfg_attr(not(feature = "cuda"), path = "gpu/cuda_absent.rs")]
 mod cuda;
 mod driver;

@@ -55,12 +55,3 @@ KERNEL(rms_norm_weight_parts)(const T* x, const float* rstd, const T* dy, float*
     }
     parts[size_t(blockIdx.x) * d + column] = sum;
 }
-
-// out (d) += Σ of the rows of parts (count, d), in order.
-KERNEL(rms_norm_weight_sum)(const float* parts, float* out, unsigned count, unsigned d) {
-    unsigned column = blockIdx.x * blockDim.x + threadIdx.x;
-    if (column >= d) return;
-    float sum = 0.0f;
-    for (unsigned part = 0; part < count; ++part) sum += parts[size_t(part) * d + column];
-    out[column] += sum;
-}

@@ -81,7 +81,8 @@ impl Decoder {
             x = block
                 .run(x, &positions, &cache.rope, |heads| {
                     let (window, shape) = (block.window, &block.shape);
-                    cached.attend(&heads.q, &heads.k, &heads.v, window, shape)
+                    let tokens = [&heads.q, &heads.k, &heads.v];
+                    cached.attend(tokens, &positions, window, shape)
                 })?
                 .0;
         }

@@ -46,11 +46,10 @@ impl Numbers {
 
 /// What backward needs of one scoring.
 pub(crate) struct Saved {
-    rows: Indices,    // pack row of each distinct scored row (S)
-    index: Indices,   // position in `rows` of each entry (M)
-    targets: Indices, // (M)
-    x: Array,         // (S, D), before the norm
-    rstd: Array,      // (S)
+    rows: Indices,          // pack row of each distinct scored row (S)
+    entries: head::Entries, // position in `rows`, and target, of each entry (M)
+    x: Array,               // (S, D), before the norm
+    rstd: Array,            // (S)
     kept: Kept,
 }
 
@@ -85,26 +84,24 @@ impl Head {
             .collect();
         let device = x.device();
         let rows = Indices::new(&device, rows)?;
-        let index = Indices::new(&device, index)?;
         let targets = entries.iter().map(|entry| entry.target).collect();
-        let targets = Indices::new(&device, targets)?;
+        let entries = head::Entries::new(&device, index, targets)?;
 
         let x = embedding::forward(&rows, x)?;
         let (h, rstd) = self.norm.forward(&x)?;
         let (scored, kept) = match self.scalar {
             true => {
                 let scored = Scored {
-                    logps: Numbers::Host(scalar::forward(&h, &self.weight, index.host())?),
+                    logps: Numbers::Host(scalar::forward(&h, &self.weight, entries.rows())?),
                     log_collisions: None,
                 };
                 (scored, Kept::Hidden(h))
             }
-            false => self.score_tokens(h, &index, &targets, collisions, save)?,
+            false => self.score_tokens(h, &entries, collisions, save)?,
         };
         let saved = save.then_some(Saved {
             rows,
-            index,
-            targets,
+            entries,
             x,
             rstd,
             kept,
@@ -115,16 +112,15 @@ impl Head {
     fn score_tokens(
         &self,
         h: Array,
-        index: &Indices,
-        targets: &Indices,
+        entries: &head::Entries,
         collisions: bool,
         save: bool,
     ) -> Result<(Scored, Kept)> {
         let w = &self.weight.array;
         let keep = save && self.weight.slot.is_none();
-        let (logps, lse, u) = head::forward(&h, w, index, targets, keep)?;
+        let (logps, lse, u) = head::forward(&h, w, entries, keep)?;
         let log_collisions = match collisions {
-            true => Some(Numbers::Device(head::log_collisions(&h, w, index, &lse)?)),
+            true => Some(Numbers::Device(head::log_collisions(&h, w, entries, &lse)?)),
             false => None,
         };
         let scored = Scored {
@@ -148,8 +144,7 @@ impl Head {
     ) -> Result<()> {
         let Saved {
             rows,
-            index,
-            targets,
+            entries,
             x,
             rstd,
             kept,
@@ -160,11 +155,11 @@ impl Head {
         match (kept, self.weight.slot) {
             (Kept::Logsumexp { h, lse }, Some(slot)) => {
                 let dw = bank.gradient(slot)?;
-                head::backward_trained(&h, w, &lse, [&index, &targets], &upload()?, &dh, &dw)?;
+                head::backward_trained(&h, w, &lse, &entries, &upload()?, &dh, &dw)?;
             }
-            (Kept::Gradient(u), _) => head::backward_frozen(&u, &upload()?, &index, &dh)?,
+            (Kept::Gradient(u), _) => head::backward_frozen(&u, &upload()?, &entries, &dh)?,
             (Kept::Hidden(h), _) => {
-                scalar::backward(&h, &self.weight, index.host(), dlogps, &dh, bank)?;
+                scalar::backward(&h, &self.weight, entries.rows(), dlogps, &dh, bank)?;
             }
             (Kept::Logsumexp { .. }, None) => {
                 return Err(Error::internal(

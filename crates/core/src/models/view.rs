@@ -1,7 +1,6 @@
 //! A pack as the decoder executes it: token ids, positions, rotary table and attention layouts.
 
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 use std::ops::Range;
 
 use halo_kernels::attention::{Layout, Seg};
@@ -94,10 +93,10 @@ impl View {
             .map_or(1, |&position| position as usize + 1);
         let mut layouts = BTreeMap::new();
         for &window in &config.sliding_window {
-            if let Entry::Vacant(entry) = layouts.entry(window) {
+            layouts.entry(window).or_insert_with(|| {
                 let segments = segments.clone();
-                entry.insert(attention::Layout::new(device, Layout { segments, window })?);
-            }
+                attention::Layout::new(device, Layout { segments, window })
+            });
         }
         Ok(View {
             ids: Indices::new(device, ids)?,
@@ -114,7 +113,7 @@ impl View {
         self.ids.truncate(self.grad_rows)?;
         self.positions.truncate(self.grad_rows)?;
         for layout in self.layouts.values_mut() {
-            layout.truncate(self.grad_segments)?;
+            layout.truncate(self.grad_segments);
         }
         Ok(())
     }

@@ -18,12 +18,12 @@ pub(crate) struct Layout {
 }
 
 impl Layout {
-    pub(crate) fn new(device: &Device, host: attention::Layout) -> Result<Layout> {
-        Ok(Layout {
+    pub(crate) fn new(device: &Device, host: attention::Layout) -> Layout {
+        Layout {
             host,
             device: device.clone(),
             plan: OnceCell::new(),
-        })
+        }
     }
 
     fn plan(&self, shape: &Shape) -> Result<&gpu::attention::Plan> {
@@ -38,10 +38,9 @@ impl Layout {
     }
 
     /// Keeps the first so many segments.
-    pub(crate) fn truncate(&mut self, segments: usize) -> Result<()> {
+    pub(crate) fn truncate(&mut self, segments: usize) {
         self.host.segments.truncate(segments);
         self.plan = OnceCell::new();
-        Ok(())
     }
 }
 

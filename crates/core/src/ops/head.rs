@@ -1,23 +1,50 @@
 //! Log-probabilities of scored entries from hidden states and the output matrix.
 
-use halo_kernels::gpu;
-use halo_kernels::gpu::head::Entries;
-use halo_kernels::head;
+use halo_kernels::{gpu, head};
 
-use super::Indices;
-use crate::Result;
 use crate::array::Array;
+use crate::device::Device;
+use crate::{Error, Result};
 
-/// Rows `rows` of h (S, D) score `targets`, both (M), against w (V, D): log-probabilities and log-sum-exps (M) in f32, and
+/// Which rows of h score which targets, both (M): on the host, and prepared once wherever the model is.
+pub(crate) struct Entries {
+    rows: Vec<u32>,
+    targets: Vec<u32>,
+    device: Option<gpu::head::Entries>,
+}
+
+impl Entries {
+    pub(crate) fn new(device: &Device, rows: Vec<u32>, targets: Vec<u32>) -> Result<Entries> {
+        let device = match device {
+            Device::Cpu => None,
+            Device::Gpu(gpu) => Some(gpu::head::Entries::new(gpu, &rows, &targets)?),
+        };
+        Ok(Entries {
+            rows,
+            targets,
+            device,
+        })
+    }
+
+    pub(crate) fn rows(&self) -> &[u32] {
+        &self.rows
+    }
+
+    fn device(&self) -> Result<&gpu::head::Entries> {
+        let missing = || Error::internal("scored entries lie on another device");
+        self.device.as_ref().ok_or_else(missing)
+    }
+}
+
+/// The entries' rows of h (S, D) score their targets against w (V, D): log-probabilities and log-sum-exps (M) in f32, and
 /// u = W[y] − softmax·W (M, D) if asked for.
 pub(crate) fn forward(
     h: &Array,
     w: &Array,
-    rows: &Indices,
-    targets: &Indices,
+    entries: &Entries,
     keep_gradient: bool,
 ) -> Result<(Array, Array, Option<Array>)> {
-    let (d, m) = (w.dim(1)?, rows.len());
+    let (d, m) = (w.dim(1)?, entries.rows.len());
     let (logps, lse) = (h.beside_f32([m])?, h.beside_f32([m])?);
     let u = keep_gradient.then(|| h.beside([m, d])).transpose()?;
     match h {
@@ -25,13 +52,12 @@ pub(crate) fn forward(
             lse.edit(|lse| {
                 let mut score = |u: Option<&mut [f32]>| {
                     let (h, w) = (h.values()?, w.values()?);
-                    let (rows, targets) = (rows.host(), targets.host());
                     Ok(head::forward(
                         &h,
                         &w,
                         d,
-                        rows,
-                        targets,
+                        &entries.rows,
+                        &entries.targets,
                         logps,
                         lse,
                         u,
@@ -45,13 +71,12 @@ pub(crate) fn forward(
             })
         })?,
         Array::Gpu(h, _) => {
-            let entries = Entries::new(h.gpu(), rows.host(), targets.host())?;
             let u = u.as_ref().map(Array::slice).transpose()?;
             gpu::head::forward(
                 h,
                 w.slice()?,
                 d,
-                &entries,
+                entries.device()?,
                 logps.slice()?,
                 lse.slice()?,
                 u,
@@ -63,7 +88,12 @@ pub(crate) fn forward(
 }
 
 /// ln Σ_v p_v² of every entry (M), in f32.
-pub(crate) fn log_collisions(h: &Array, w: &Array, rows: &Indices, lse: &Array) -> Result<Array> {
+pub(crate) fn log_collisions(
+    h: &Array,
+    w: &Array,
+    entries: &Entries,
+    lse: &Array,
+) -> Result<Array> {
     let (d, out) = (w.dim(1)?, lse.like()?);
     match h {
         Array::Cpu(_) => out.edit(|out| {
@@ -71,51 +101,50 @@ pub(crate) fn log_collisions(h: &Array, w: &Array, rows: &Indices, lse: &Array) 
                 &h.values()?,
                 &w.values()?,
                 d,
-                rows.host(),
+                &entries.rows,
                 &lse.values()?,
                 out,
                 head::CHUNK,
             )?)
         })?,
-        Array::Gpu(h, _) => {
-            let entries = Entries::new(h.gpu(), rows.host(), rows.host())?;
-            gpu::head::log_collisions(
-                h,
-                w.slice()?,
-                d,
-                &entries,
-                lse.slice()?,
-                out.slice()?,
-                gpu::head::chunk(w.dim(0)?),
-            )?
-        }
+        Array::Gpu(h, _) => gpu::head::log_collisions(
+            h,
+            w.slice()?,
+            d,
+            entries.device()?,
+            lse.slice()?,
+            out.slice()?,
+            gpu::head::chunk(w.dim(0)?),
+        )?,
     }
     Ok(out)
 }
 
 /// dh (S, D) += of a frozen head, from the u that [`forward`] kept; dlogps (M) in f32.
-pub(crate) fn backward_frozen(u: &Array, dlogps: &Array, rows: &Indices, dh: &Array) -> Result<()> {
+pub(crate) fn backward_frozen(
+    u: &Array,
+    dlogps: &Array,
+    entries: &Entries,
+    dh: &Array,
+) -> Result<()> {
     let d = dh.dim(1)?;
     match dh {
         Array::Cpu(_) => dh.edit(|dh| {
             Ok(head::backward_frozen(
                 &u.values()?,
                 &dlogps.values()?,
-                rows.host(),
+                &entries.rows,
                 dh,
                 d,
             )?)
         }),
-        Array::Gpu(dh, _) => {
-            let entries = Entries::new(dh.gpu(), rows.host(), rows.host())?;
-            Ok(gpu::head::backward_frozen(
-                u.slice()?,
-                dlogps.slice()?,
-                &entries,
-                dh,
-                d,
-            )?)
-        }
+        Array::Gpu(dh, _) => Ok(gpu::head::backward_frozen(
+            u.slice()?,
+            dlogps.slice()?,
+            entries.device()?,
+            dh,
+            d,
+        )?),
     }
 }
 
@@ -124,7 +153,7 @@ pub(crate) fn backward_trained(
     h: &Array,
     w: &Array,
     lse: &Array,
-    [rows, targets]: [&Indices; 2],
+    entries: &Entries,
     dlogps: &Array,
     dh: &Array,
     dw: &Array,
@@ -138,8 +167,8 @@ pub(crate) fn backward_trained(
                     &w.values()?,
                     d,
                     &lse.values()?,
-                    rows.host(),
-                    targets.host(),
+                    &entries.rows,
+                    &entries.targets,
                     &dlogps.values()?,
                     dh,
                     dw,
@@ -147,19 +176,16 @@ pub(crate) fn backward_trained(
                 )?)
             })
         }),
-        Array::Gpu(dh, _) => {
-            let entries = Entries::new(dh.gpu(), rows.host(), targets.host())?;
-            Ok(gpu::head::backward_trained(
-                h.slice()?,
-                w.slice()?,
-                d,
-                lse.slice()?,
-                &entries,
-                dlogps.slice()?,
-                dh,
-                dw.slice()?,
-                gpu::head::chunk(w.dim(0)?),
-            )?)
-        }
+        Array::Gpu(dh, _) => Ok(gpu::head::backward_trained(
+            h.slice()?,
+            w.slice()?,
+            d,
+            lse.slice()?,
+            entries.device()?,
+            dlogps.slice()?,
+            dh,
+            dw.slice()?,
+            gpu::head::chunk(w.dim(0)?),
+        )?),
     }
 }

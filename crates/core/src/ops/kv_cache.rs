@@ -6,6 +6,7 @@ use std::ops::Range;
 
 use halo_kernels::attention::{self, Shape};
 
+use super::Indices;
 use crate::Result;
 use crate::array::Array;
 use on_gpu::OnGpu;
@@ -45,12 +46,12 @@ impl KvCache {
         }
     }
 
-    /// Appends each sequence's new key and value (R, K·E), then lets its query (R, H·E) see all → (R, H·E).
+    /// Appends each sequence's new key and value (R, K·E), then lets its query (R, H·E) see all → (R, H·E). `lengths` (R): its
+    /// tokens before this one.
     pub(crate) fn attend(
         &mut self,
-        q: &Array,
-        k: &Array,
-        v: &Array,
+        [q, k, v]: [&Array; 3],
+        lengths: &Indices,
         window: Option<usize>,
         shape: &Shape,
     ) -> Result<Array> {
@@ -71,7 +72,7 @@ impl KvCache {
             }
             KvCache::Gpu(caches) => {
                 let [q, k, v, o] = [q.slice()?, k.slice()?, v.slice()?, o.slice()?];
-                caches.attend(q, k, v, o, window, shape)?;
+                caches.attend([q, k, v, o], lengths, window, shape)?;
             }
         }
         Ok(o)

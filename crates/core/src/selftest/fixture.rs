@@ -1,15 +1,18 @@
 //! A tiny model and data for it, drawn from a seed.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use halo_train::Rng;
-use safetensors::tensor::{Dtype, TensorView};
 use serde_json::json;
 
+use crate::array::Array;
+use crate::device::{Device, Dtype};
 use crate::models::read_config;
-use crate::{Error, Result};
+use crate::models::save::{SaveDtype, write_json, write_tensors};
+use crate::{Error, Result, weights};
 
 const VOCABULARY: u64 = 331;
 const EXAMPLES: usize = 48;
@@ -68,34 +71,23 @@ fn model(folder: &Path, noise: f64) -> Result<()> {
         "num_key_value_heads": 2, "head_dim": 32, "max_position_embeddings": 256, "rms_norm_eps": 1e-5,
         "rope_theta": 10000.0, "tie_word_embeddings": false, "torch_dtype": "float32",
     });
-    write(&folder.join("config.json"), config.to_string())?;
+    fs::create_dir_all(folder).map_err(|e| Error::io(folder, e))?;
+    write_json(&folder.join("config.json"), &config)?;
     let mut rng = Rng::new(11);
     let mut other = Rng::new(12);
-    let tensors: Vec<(String, Vec<usize>, Vec<u8>)> = read_config(folder)?
-        .0
-        .parameters()
-        .into_iter()
-        .map(|(name, shape, _)| {
-            let norm = shape.len() == 1;
-            let mut draw = || {
-                let value =
-                    rng.normal() * if norm { 0.1 } else { 0.12 } + f64::from(u8::from(norm));
-                (value + noise * other.normal()) as f32
-            };
-            let count = shape.iter().product::<usize>();
-            let bytes = (0..count).flat_map(|_| draw().to_le_bytes()).collect();
-            (name, shape, bytes)
-        })
-        .collect();
-    let views = tensors
-        .iter()
-        .map(|(name, shape, bytes)| {
-            let view = TensorView::new(Dtype::F32, shape.clone(), bytes);
-            Ok((name, view.map_err(|e| Error::internal(e.to_string()))?))
-        })
-        .collect::<Result<Vec<_>>>()?;
-    let bytes = safetensors::serialize(views, None).map_err(|e| Error::internal(e.to_string()))?;
-    write(&folder.join("model.safetensors"), bytes)
+    let mut tensors = BTreeMap::new();
+    for (name, shape, _) in read_config(folder)?.0.parameters() {
+        let norm = shape.len() == 1;
+        let mut draw = || {
+            let value = rng.normal() * if norm { 0.1 } else { 0.12 } + f64::from(u8::from(norm));
+            (value + noise * other.normal()) as f32
+        };
+        let count = shape.iter().product::<usize>();
+        let values = (0..count).map(|_| draw()).collect();
+        let array = Array::from_vec(&Device::Cpu, Dtype::F32, values, shape)?;
+        tensors.insert(name, array);
+    }
+    write_tensors(&folder.join(weights::SINGLE), tensors, SaveDtype::F32)
 }
 
 /// Completions with a wish: desirable ones prefer low ids.
@@ -133,9 +125,6 @@ fn ids(rng: &mut Rng, longest: u64, below: u64) -> Vec<u64> {
     (0..length).map(|_| 3 + rng.below(below - 3)).collect()
 }
 
-fn write(path: &Path, bytes: impl AsRef<[u8]>) -> Result<()> {
-    if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder).map_err(|e| Error::io(folder, e))?;
-    }
-    fs::write(path, bytes).map_err(|e| Error::io(path, e))
+fn write(path: &Path, text: String) -> Result<()> {
+    fs::write(path, text).map_err(|e| Error::io(path, e))
 }

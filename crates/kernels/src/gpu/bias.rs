@@ -1,11 +1,8 @@
 //! The bias of a linear layer on the device; see [`crate::bias`].
 
 use super::launch::{Launch, threads};
-use super::{Dtype, Slice};
+use super::{Dtype, Slice, columns};
 use crate::Error;
-
-/// Rows of one partial sum: fixed, so that the result depends on the shape alone.
-const ROWS: usize = 64;
 
 /// y += b on every row: y (N, O), b (O) in `F32`.
 ///
@@ -30,19 +27,6 @@ pub fn accumulate(dy: &Slice, db: &Slice, n: usize, o: usize) -> Result<(), Erro
     let op = "gpu::bias::accumulate";
     dy.expect(op, "dy", dy.dtype(), n * o)?;
     db.expect(op, "db", Dtype::F32, o)?;
-    let (count, columns) = (n.div_ceil(ROWS), o.div_ceil(256));
-    let parts = dy.gpu().alloc(Dtype::F32, count * o)?;
-    Launch::new(dy.gpu(), "bias_parts")
-        .slice(dy)
-        .slice(&parts)
-        .unsigned(n)?
-        .unsigned(o)?
-        .unsigned(ROWS)?
-        .run(dy.dtype(), [count, columns, 1], 256, 0)?;
-    Launch::new(dy.gpu(), "bias_sum")
-        .slice(&parts)
-        .slice(db)
-        .unsigned(count)?
-        .unsigned(o)?
-        .run(dy.dtype(), [columns, 1, 1], 256, 0)
+    let parts = Launch::new(dy.gpu(), "bias_parts").slice(dy);
+    columns::accumulate(parts, dy.dtype(), db, n, o)
 }

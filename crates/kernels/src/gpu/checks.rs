@@ -43,10 +43,10 @@ pub const ALL: &[Check] = &[
 ];
 
 /// Both forms of every kernel.
-const DTYPES: [Dtype; 2] = [Dtype::F32, Dtype::Bf16];
+pub const DTYPES: [Dtype; 2] = [Dtype::F32, Dtype::Bf16];
 
 /// Reproducible numbers in about ±1.
-fn numbers(len: usize, seed: u64) -> Vec<f32> {
+pub fn numbers(len: usize, seed: u64) -> Vec<f32> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut next = || {
         state ^= state << 13;
@@ -58,7 +58,10 @@ fn numbers(len: usize, seed: u64) -> Vec<f32> {
 }
 
 /// The numbers as the device stores them, and what is stored: the CPU's op is given the same rounded input.
-fn stored(gpu: &Gpu, values: &[f32], dtype: Dtype) -> Result<(Slice, Vec<f32>), Error> {
+///
+/// # Errors
+/// Those of the device.
+pub fn stored(gpu: &Gpu, values: &[f32], dtype: Dtype) -> Result<(Slice, Vec<f32>), Error> {
     let slice = gpu.upload_as(values, dtype)?;
     let rounded = slice.download()?;
     Ok((slice, rounded))
@@ -69,19 +72,29 @@ fn poisoned(gpu: &Gpu, dtype: Dtype, len: usize) -> Result<Slice, Error> {
     gpu.upload_as(&vec![f32::NAN; len], dtype)
 }
 
-/// The largest deviation, relative to the largest expected number. A `bf16` result may be one rounding (2⁻⁸ of itself) off.
+/// The largest of the numbers, to which deviations are relative.
+pub fn scale(expected: &[f32]) -> f32 {
+    expected.iter().fold(1e-6, |m, x| m.max(x.abs()))
+}
+
+/// What rounding may move an expected number: a `bf16` result one rounding (2⁻⁸ of itself).
+pub fn rounding(dtype: Dtype, expected: f32, scale: f32) -> f32 {
+    match dtype {
+        Dtype::Bf16 => expected.abs() / 256.0 + scale / 4096.0,
+        _ => 0.0,
+    }
+}
+
+/// The largest deviation beyond rounding, relative to the largest expected number.
 fn deviation(found: &Slice, expected: &[f32]) -> Result<f64, Error> {
     let found_values = found.download()?;
     if found_values.len() != expected.len() {
         return Ok(f64::INFINITY);
     }
-    let scale = expected.iter().fold(1e-6f32, |m, x| m.max(x.abs()));
+    let scale = scale(expected);
     let mut worst = 0f64;
     for (x, y) in found_values.iter().zip(expected) {
-        let rounding = match found.dtype() {
-            Dtype::Bf16 => y.abs() / 256.0 + scale / 4096.0,
-            _ => 0.0,
-        };
+        let rounding = rounding(found.dtype(), *y, scale);
         let off = f64::from(((x - y).abs() - rounding).max(0.0) / scale);
         // a NaN that was left or made is no number below any bound
         worst = worst.max(if (x - y).is_nan() { f64::INFINITY } else { off });

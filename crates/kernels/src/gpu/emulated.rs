@@ -8,9 +8,10 @@ use std::collections::BTreeMap;
 use std::ffi::{CStr, CString, c_char, c_int, c_uint, c_void};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use half::bf16;
+
 use super::Dtype;
 use super::driver::{Driver, Gemm, Memory};
-use super::slice::{narrow, widen};
 use crate::Error;
 use crate::matmul::{Mat, MatMut, matmul};
 
@@ -250,9 +251,9 @@ unsafe fn read(address: u64, dtype: Dtype, len: usize) -> Vec<f32> {
         // SAFETY: the caller's.
         Dtype::F32 => unsafe { std::slice::from_raw_parts(address as *const f32, len) }.to_vec(),
         // SAFETY: the caller's; only these two dtypes reach a product.
-        _ => unsafe { std::slice::from_raw_parts(address as *const u16, len) }
+        _ => unsafe { std::slice::from_raw_parts(address as *const bf16, len) }
             .iter()
-            .map(|bits| widen(*bits))
+            .map(|value| value.to_f32())
             .collect(),
     }
 }
@@ -265,9 +266,9 @@ unsafe fn write(address: u64, dtype: Dtype, values: &[f32]) {
         Dtype::F32 => unsafe { std::slice::from_raw_parts_mut(address as *mut f32, values.len()) }
             .copy_from_slice(values),
         // SAFETY: the caller's.
-        _ => unsafe { std::slice::from_raw_parts_mut(address as *mut u16, values.len()) }
+        _ => unsafe { std::slice::from_raw_parts_mut(address as *mut bf16, values.len()) }
             .iter_mut()
             .zip(values)
-            .for_each(|(bits, value)| *bits = narrow(*value)),
+            .for_each(|(rounded, value)| *rounded = bf16::from_f32(*value)),
     }
 }

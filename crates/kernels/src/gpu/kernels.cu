@@ -7,6 +7,7 @@
 #include "../attention/plain.cu"
 #include "../rms_norm.cu"
 #include "../bias.cu"
+#include "../columns.cu"
 #include "../elementwise.cu"
 #include "../embedding.cu"
 #include "../head.cu"

@@ -1,11 +1,8 @@
 //! RMS norm on the device; see [`crate::rms_norm`].
 
 use super::launch::{Launch, threads};
-use super::{Dtype, Slice};
+use super::{Dtype, Slice, columns};
 use crate::Error;
-
-/// Rows of one partial sum of `dw`: fixed, so that the result depends on the shape alone.
-const ROWS: usize = 64;
 
 /// y (n, d) and rstd (n) = 1/√(mean(x²) + eps) from x (n, d) and w (d).
 ///
@@ -107,22 +104,9 @@ pub fn backward(
         return Ok(());
     };
     dw.expect(op, "dw", Dtype::F32, d)?;
-    let count = n.div_ceil(ROWS);
-    let parts = x.gpu().alloc(Dtype::F32, count * d)?;
-    let columns = d.div_ceil(256);
-    Launch::new(x.gpu(), "rms_norm_weight_parts")
+    let parts = Launch::new(x.gpu(), "rms_norm_weight_parts")
         .slice(x)
         .slice(rstd)
-        .slice(dy)
-        .slice(&parts)
-        .unsigned(n)?
-        .unsigned(d)?
-        .unsigned(ROWS)?
-        .run(x.dtype(), [count, columns, 1], 256, 0)?;
-    Launch::new(x.gpu(), "rms_norm_weight_sum")
-        .slice(&parts)
-        .slice(dw)
-        .unsigned(count)?
-        .unsigned(d)?
-        .run(x.dtype(), [columns, 1, 1], 256, 0)
+        .slice(dy);
+    columns::accumulate(parts, x.dtype(), dw, n, d)
 }

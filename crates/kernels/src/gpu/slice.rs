@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use half::bf16;
+
 use super::Gpu;
 use crate::Error;
 use crate::error::length;
@@ -174,7 +176,7 @@ impl Slice {
                 .as_chunks::<2>()
                 .0
                 .iter()
-                .map(|b| widen(u16::from_le_bytes(*b)))
+                .map(|b| bf16::from_le_bytes(*b).to_f32())
                 .collect()),
             Dtype::F64 => Ok(bytes
                 .as_chunks::<8>()
@@ -220,7 +222,7 @@ impl Slice {
                 .collect(),
             Dtype::Bf16 => values
                 .iter()
-                .flat_map(|value| narrow(*value).to_le_bytes())
+                .flat_map(|value| bf16::from_f32(*value).to_le_bytes())
                 .collect(),
             Dtype::U32 | Dtype::U8 | Dtype::F64 => {
                 return Err(Error::shape("Slice::write", "the elements are no floats"));
@@ -315,18 +317,4 @@ fn words(bytes: &[u8]) -> impl Iterator<Item = u32> {
         .0
         .iter()
         .map(|b| u32::from_le_bytes(*b))
-}
-
-/// The `f32` of a `bf16`'s bits.
-pub(super) fn widen(bits: u16) -> f32 {
-    f32::from_bits(u32::from(bits) << 16)
-}
-
-/// The bits of the nearest `bf16`, ties to even.
-pub(super) fn narrow(value: f32) -> u16 {
-    let bits = value.to_bits();
-    if value.is_nan() {
-        return (bits >> 16) as u16 | 0x40;
-    }
-    ((u64::from(bits) + 0x7fff + u64::from(bits >> 16 & 1)) >> 16) as u16
 }

@@ -7,6 +7,7 @@ use halo_kernels::gpu::Slice;
 use halo_kernels::gpu::attention::{Caches, append, cached};
 
 use crate::Result;
+use crate::ops::Indices;
 
 /// Tokens that a fresh cache has room for beyond the longest prompt.
 const ROOM: usize = 64;
@@ -16,8 +17,8 @@ pub(crate) struct OnGpu {
     caches: Caches,
     /// The slot of each sequence.
     slots: Vec<u32>,
-    /// Tokens of each sequence so far.
-    lengths: Vec<u32>,
+    /// The same on the device, from the first step after a change.
+    uploaded: Option<Slice>,
     width: usize,
 }
 
@@ -39,46 +40,43 @@ impl OnGpu {
         Ok(OnGpu {
             caches,
             slots: (0..rows.len() as u32).collect(),
-            lengths: rows.iter().map(|rows| rows.len() as u32).collect(),
+            uploaded: None,
             width,
         })
     }
 
     pub(super) fn keep(&mut self, sequences: &[usize]) {
         self.slots = sequences.iter().map(|&s| self.slots[s]).collect();
-        self.lengths = sequences.iter().map(|&s| self.lengths[s]).collect();
+        self.uploaded = None;
     }
 
     pub(super) fn attend(
         &mut self,
-        q: &Slice,
-        k: &Slice,
-        v: &Slice,
-        o: &Slice,
+        [q, k, v, o]: [&Slice; 4],
+        lengths: &Indices,
         window: Option<usize>,
         shape: &Shape,
     ) -> Result<()> {
-        let longest = self
-            .lengths
-            .iter()
-            .max()
-            .map_or(0, |&length| length as usize);
+        let longest = lengths.host().iter().max().map_or(0, |&l| l as usize);
         if longest >= self.caches.capacity {
-            self.grow(2 * longest)?;
+            self.grow(lengths.host(), 2 * longest)?;
         }
-        let lengths = q.gpu().upload_u32(&self.lengths)?;
-        let slots = q.gpu().upload_u32(&self.slots)?;
-        append(k, v, &self.caches, &lengths, &slots, shape)?;
-        cached(q, &self.caches, &lengths, &slots, o, window, shape)?;
-        self.lengths.iter_mut().for_each(|length| *length += 1);
+        let slots = match self.uploaded.take() {
+            Some(slots) => slots,
+            None => q.gpu().upload_u32(&self.slots)?,
+        };
+        let lengths = lengths.slice()?;
+        append(k, v, &self.caches, lengths, &slots, shape)?;
+        cached(q, &self.caches, lengths, &slots, o, window, shape)?;
+        self.uploaded = Some(slots);
         Ok(())
     }
 
     /// Moves the sequences that are left into a larger buffer.
-    fn grow(&mut self, capacity: usize) -> Result<()> {
+    fn grow(&mut self, lengths: &[u32], capacity: usize) -> Result<()> {
         let width = self.width;
         let larger = room(&self.caches.k, self.slots.len(), capacity, width)?;
-        for (new, (&old, &length)) in self.slots.iter().zip(&self.lengths).enumerate() {
+        for (new, (&old, &length)) in self.slots.iter().zip(lengths).enumerate() {
             let len = length as usize * width;
             for (to, from) in [(&larger.k, &self.caches.k), (&larger.v, &self.caches.v)] {
                 let from = from.narrow(old as usize * self.caches.capacity * width, len)?;
@@ -87,6 +85,7 @@ impl OnGpu {
         }
         self.caches = larger;
         self.slots = (0..self.slots.len() as u32).collect();
+        self.uploaded = None;
         Ok(())
     }
 }
