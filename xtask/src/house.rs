@@ -36,6 +36,10 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("crates/cli", &["halo-loss", "halo-train", "halo-core"]),
+    (
+        "crates/ffi",
+        &["halo-loss", "halo-train", "halo-kernels", "halo-core"],
+    ),
     ("xtask", &["halo-loss", "halo-train"]),
 ];
 

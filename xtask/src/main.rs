@@ -8,10 +8,12 @@
 use std::process::ExitCode;
 
 mod bench;
+mod clients;
 mod cuda;
 mod demo;
 mod docs;
 mod emulated;
+mod header;
 mod house;
 mod package;
 mod peers;
@@ -37,6 +39,16 @@ const TASKS: &[Task] = &[
         "reference-points",
         "the study of the reference points' estimators: docs/reference_points.md; --check compares",
         reference_points::run,
+    ),
+    (
+        "header",
+        "write include/halo.h, halo_api.json and the symbol list from crates/ffi; --check compares",
+        header::run,
+    ),
+    (
+        "clients",
+        "build libhalo, then build and run the programs that use it",
+        clients::run,
     ),
     (
         "house",

@@ -5,7 +5,7 @@
 use std::time::Instant;
 
 use crate::shell::{self, Outcome, cargo};
-use crate::{cuda, docs, emulated, house, package, reference_points};
+use crate::{clients, cuda, docs, emulated, header, house, package, reference_points};
 
 type Stage = (&'static str, fn() -> Outcome);
 
@@ -14,6 +14,7 @@ const STAGES: &[Stage] = &[
     ("format", || shell::run(&mut cargo("fmt --all --check"))),
     ("house", || house::run(&[])),
     ("generated documents", docs::check),
+    ("C header", || header::run(&["--check".into()])),
     ("study of reference points", reference_points::check),
     ("lints", || {
         shell::run(&mut cargo(
@@ -34,6 +35,7 @@ const STAGES: &[Stage] = &[
     }),
     ("packages", package::list),
     ("tests", || shell::run(&mut cargo("test --workspace"))),
+    ("clients of libhalo", || clients::run(&[])),
     ("emulated gpu", || emulated::run(&[])),
     ("cuda", || cuda::run(&[])),
 ];

@@ -258,7 +258,7 @@ fn per_unit(values: &[f64], of_a_unit: usize, units: f64, divisor: f64) -> Vec<f
 fn finite(row: usize, value: f64, slopes: &[f64]) -> Result<(), Error> {
     match value.is_finite() && slopes.iter().all(|slope| slope.is_finite()) {
         true => Ok(()),
-        false => Err(Error::at_row(
+        false => Err(Error::nonfinite(
             "logp",
             row,
             "the loss overflows: log-probabilities are too large to be real",

@@ -82,6 +82,11 @@ impl Loss {
             .any(|part| part.built.needs.contains(&need))
     }
 
+    /// Everything it needs, its parameters considered.
+    pub fn all_needs(&self) -> impl Iterator<Item = Need> {
+        Need::ALL.into_iter().filter(|need| self.needs(*need))
+    }
+
     /// The shape of data that it reads.
     pub fn data_shape(&self) -> DataShape {
         let shapes = self.parts.iter().map(|part| part.spec.shape);

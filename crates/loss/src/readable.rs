@@ -46,11 +46,8 @@ fn check_row(loss: &Loss, index: usize, row: &Row) -> Result<(), Error> {
     ];
     for (name, value, needed) in read {
         if needed && !value.is_finite() {
-            return Err(Error::at_row(
-                name,
-                index,
-                format!("{name} = {value} is not finite"),
-            ));
+            let message = format!("{name} = {value} is not finite");
+            return Err(Error::nonfinite(name, index, message));
         }
     }
     if row.weight < 0.0 {
@@ -98,7 +95,7 @@ pub(crate) fn check_tokens(loss: &Loss, batch: &Batch) -> Result<(), Error> {
         }
         if let Some(at) = column.iter().position(|x| !x.is_finite()) {
             let message: String = format!("tokens.{name}[{at}] = {} is not finite", column[at]);
-            return Err(Error::at_row("tokens", row_of(batch.rows, at), message));
+            return Err(Error::nonfinite("tokens", row_of(batch.rows, at), message));
         }
     }
     Ok(())

@@ -341,8 +341,7 @@ impl Spec {
     pub fn param(&self, name: &str) -> Result<&'static ParamSpec, Error> {
         self.all_params().find(|p| p.name == name).ok_or_else(|| {
             let known: Vec<&str> = self.all_params().map(|p| p.name).collect();
-            let known = known.join(", ");
-            Error::parameter(name, format!("unknown parameter {name:?}; known: {known}"))
+            Error::unknown_parameter(name, &known)
         })
     }
 

@@ -91,7 +91,7 @@ pub enum Clamped {
 /// The sums behind the means, added over micro-batches and ranks before anything is divided: a rank that saw one class
 /// only must not distort the other's mean.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Sums {
+pub struct Sums {
     loss: f64,
     /// By class, desirable first.
     count: [f64; 2],
@@ -106,11 +106,12 @@ pub(crate) struct Sums {
     tokens: f64,
 }
 
-/// How many numbers [`Sums`] are.
-const WIDTH: usize = 19;
-
 impl Sums {
-    pub(crate) fn add(&mut self, rows: &[Row], evaluation: &Evaluation) {
+    /// How many numbers they are.
+    pub const WIDTH: usize = 19;
+
+    /// Adds rows and what a loss said about them.
+    pub fn add(&mut self, rows: &[Row], evaluation: &Evaluation) {
         self.loss += evaluation.loss;
         for (row, &reward) in rows.iter().zip(&evaluation.rewards) {
             let class = usize::from(row.label == Label::Undesirable);
@@ -142,7 +143,7 @@ impl Sums {
     }
 
     /// The mean of `count` rows' own points.
-    pub(crate) fn add_points(&mut self, mean: &Point, count: usize) {
+    pub fn add_points(&mut self, mean: &Point, count: usize) {
         let count = count as f64;
         let parts = [
             mean.raw * count,
@@ -157,7 +158,7 @@ impl Sums {
     }
 
     /// Flat, for the sum over ranks.
-    pub(crate) fn to_vec(&self) -> Vec<f64> {
+    pub fn to_vec(&self) -> Vec<f64> {
         let parts: [&[f64]; 8] = [
             &[self.loss],
             &self.count,
@@ -172,8 +173,8 @@ impl Sums {
     }
 
     /// The inverse of [`Sums::to_vec`]; none for another length.
-    pub(crate) fn from_slice(sums: &[f64]) -> Option<Sums> {
-        let sums: &[f64; WIDTH] = sums.try_into().ok()?;
+    pub fn from_slice(sums: &[f64]) -> Option<Sums> {
+        let sums: &[f64; Sums::WIDTH] = sums.try_into().ok()?;
         let part = |at: usize| [sums[at], sums[at + 1]];
         let four = |at: usize| [sums[at], sums[at + 1], sums[at + 2], sums[at + 3]];
         Some(Sums {
@@ -189,7 +190,7 @@ impl Sums {
     }
 
     /// The metrics, but for what only the step itself knows.
-    pub(crate) fn finish(&self) -> StepMetrics {
+    pub fn finish(&self) -> StepMetrics {
         let mean = |sums: [f64; 2], class: usize| {
             (self.count[class] > 0.0).then(|| sums[class] / self.count[class])
         };

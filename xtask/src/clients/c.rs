@@ -1,0 +1,60 @@
+//! C: the header in every dialect, and programs that only the header knows.
+
+use std::process::Command;
+
+use super::{Library, output, there};
+use crate::shell::{self, Outcome, root};
+
+const STRICT: &[&str] = &["-Wall", "-Wextra", "-Wpedantic", "-Werror"];
+
+pub(super) fn run(library: &Library) -> Outcome {
+    if !there("cc") {
+        println!("  left out: no C compiler (cc)");
+        return Ok(());
+    }
+    header(library)?;
+    let program = library.compile(
+        "cc",
+        &[&["-std=c99", "-g"], STRICT].concat(),
+        &["bindings/c/kto_loss.c"],
+        "kto_loss",
+    )?;
+    let said = output(&mut Command::new(program))?;
+    print!("{said}");
+    // The mean of the mismatched log-ratios 1, 0.5, -1 and 1.5.
+    match said.starts_with("z0 = 0.5\n") {
+        true => Ok(()),
+        false => Err(format!("kto_loss said\n{said}")),
+    }
+}
+
+/// The header alone, twice, as C and as C++.
+fn header(library: &Library) -> Outcome {
+    let include = library.folder.join("include");
+    for (compiler, language, dialects) in [
+        ("cc", "c", &["c99", "c11", "c17", "c2x"][..]),
+        ("c++", "c++", &["c++17", "c++20"][..]),
+    ] {
+        if !there(compiler) {
+            println!("  left out: no {compiler}");
+            continue;
+        }
+        for dialect in dialects {
+            let mut command = Command::new(compiler);
+            command
+                .current_dir(root())
+                .args(STRICT)
+                .args([
+                    "-x",
+                    language,
+                    &format!("-std={dialect}"),
+                    "-fsyntax-only",
+                    "-I",
+                ])
+                .arg(&include)
+                .arg("bindings/c/header_twice.h");
+            shell::run(&mut command)?;
+        }
+    }
+    Ok(())
+}
