@@ -5,10 +5,13 @@ use std::ffi::c_char;
 
 use crate::status::*;
 
-/// Everything a [`halo_error`] says.
+/// Everything a [`halo_error`] says; one pointer, since every call returns one and few have one.
 #[derive(Debug)]
-pub(crate) struct Failure {
-    pub(crate) code: halo_status,
+pub(crate) struct Failure(Box<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    code: halo_status,
     argument: i32,
     host_code: i32,
     example: i64,
@@ -20,36 +23,42 @@ pub(crate) struct Failure {
 pub(crate) type Outcome<T = ()> = Result<T, Failure>;
 
 impl Failure {
+    #[cold]
     pub(crate) fn new(
         code: halo_status,
         site: impl Into<String>,
         message: impl Into<String>,
     ) -> Failure {
-        Failure {
+        Failure(Box::new(Inner {
             code,
             argument: -1,
             host_code: 0,
             example: -1,
             site: site.into(),
             message: message.into(),
-        }
+        }))
+    }
+
+    /// What the export returns.
+    pub(crate) fn code(&self) -> halo_status {
+        self.0.code
     }
 
     /// Names the parameter of the export, counted from 0.
     pub(crate) fn argument(mut self, argument: usize) -> Failure {
-        self.argument = argument as i32;
+        self.0.argument = argument as i32;
         self
     }
 
     /// Names the row, record or line, counted from 0.
     pub(crate) fn example(mut self, example: usize) -> Failure {
-        self.example = example as i64;
+        self.0.example = example as i64;
         self
     }
 
     /// Keeps what the host's callback returned.
     pub(crate) fn host_code(mut self, code: i32) -> Failure {
-        self.host_code = code;
+        self.0.host_code = code;
         self
     }
 
@@ -71,14 +80,15 @@ impl Failure {
 
     /// The record of it, for a caller that knows all its fields.
     pub(crate) fn record(&self) -> halo_error {
+        let inner = &self.0;
         halo_error {
             struct_size: size_of::<halo_error>() as u32,
-            code: self.code,
-            argument: self.argument,
-            host_code: self.host_code,
-            example: self.example,
-            site: text(&self.site),
-            message: text(&self.message),
+            code: inner.code,
+            argument: inner.argument,
+            host_code: inner.host_code,
+            example: inner.example,
+            site: text(&inner.site),
+            message: text(&inner.message),
         }
     }
 }

@@ -32,7 +32,7 @@ pub(crate) unsafe fn guard(
     };
     // SAFETY: the caller's promise.
     unsafe { report(&failure, err) };
-    failure.code
+    failure.code()
 }
 
 /// The same for an export that cannot fail: a panic gives `otherwise`.

@@ -1,5 +1,6 @@
 //! Losses: value and gradient at the cut, by name.
 
+mod blocks;
 mod places;
 
 use std::ffi::{c_char, c_void};
@@ -179,8 +180,21 @@ pub unsafe extern "C" fn halo_loss_evaluate(
                 let failure = Failure::new(HALO_E_INVALID_ARGUMENT, "result.d_logp", message);
                 return Err(failure.argument(2));
             }
+            let cheap = |value: f64, slopes: &[f64]| {
+                places.write_gradient(&columns, slopes);
+                value
+            };
+            let value = match places.gradient_only() {
+                true => blocks::evaluate(&loss, &columns, cheap)?,
+                false => None,
+            };
+            if let Some(value) = value {
+                result.value.loss = value;
+                result.write();
+                return Ok(());
+            }
             let picked = columns.scored(&loss)?;
-            let norm = columns.normalizer(&loss, &picked.rows)?;
+            let norm = columns.normalizer(|| Normalizer::of(&loss, &picked.rows))?;
             let evaluation = evaluate(&loss, picked.batch(), &norm)
                 .map_err(|error| translated(error, &picked).argument(1))?;
             result.value.loss = evaluation.loss;

@@ -73,13 +73,14 @@ impl<const N: usize> Dual<N> {
 
     /// The logistic function σ(x).
     pub fn sigmoid(self) -> Self {
-        let (up, down) = (sigmoid(self.value), sigmoid(-self.value));
+        let (up, down) = sigmoids(self.value);
         self.chain(up, up * down)
     }
 
     /// ln σ(x), finite for every finite x.
     pub fn log_sigmoid(self) -> Self {
-        self.chain(log_sigmoid(self.value), sigmoid(-self.value))
+        let (value, slope) = log_sigmoid_with_slope(self.value);
+        self.chain(value, slope)
     }
 
     /// ln(1 − eˣ) for x < 0.
@@ -145,18 +146,35 @@ pub fn exp_capped(x: f64) -> (f64, f64) {
 
 /// The logistic function 1 / (1 + e⁻ˣ), without overflow on either side.
 pub fn sigmoid(x: f64) -> f64 {
+    sigmoids(x).0
+}
+
+/// (σ(x), σ(−x)) from one exponential, finite and without cancellation for every x.
+fn sigmoids(x: f64) -> (f64, f64) {
+    let e = libm::exp(-libm::fabs(x));
+    let (large, small) = (1.0 / (1.0 + e), e / (1.0 + e));
     if x >= 0.0 {
-        1.0 / (1.0 + libm::exp(-x))
+        (large, small)
     } else {
-        let e = libm::exp(x);
-        e / (1.0 + e)
+        (small, large)
     }
 }
 
 /// ln σ(x) = min(x, 0) − ln(1 + e^(−|x|)).
 pub fn log_sigmoid(x: f64) -> f64 {
+    log_sigmoid_with_slope(x).0
+}
+
+/// (ln σ(x), σ(−x)).
+fn log_sigmoid_with_slope(x: f64) -> (f64, f64) {
+    let e = libm::exp(-libm::fabs(x));
     let below = if x < 0.0 { x } else { 0.0 };
-    below - libm::log1p(libm::exp(-libm::fabs(x)))
+    let slope = if x > 0.0 {
+        e / (1.0 + e)
+    } else {
+        1.0 / (1.0 + e)
+    };
+    (below - libm::log1p(e), slope)
 }
 
 /// ln(1 − eᵃ) for a < 0; each branch is exact where the other cancels (Mächler 2012).

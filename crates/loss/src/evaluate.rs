@@ -11,7 +11,7 @@ use crate::loss::{Loss, Part};
 use crate::losses::{Denominator, Formula, Kernel, TokenFormula};
 use crate::modifiers::Prepared;
 use crate::readable::check;
-use crate::saturation::{TOLERANCE, Zone, scaled};
+use crate::saturation::{Zone, scaled};
 use crate::spec::{DataShape, Need};
 use crate::units::units;
 
@@ -120,18 +120,13 @@ fn term(
     // beside losses that judge; a sum of likelihoods reads all rows
     let imitates = part.spec.shape == DataShape::Any && loss.data_shape() != DataShape::Any;
     let (name, divisor) = match part.built.denominator {
-        Denominator::Units => ("units", norm.units),
         Denominator::Tokens if imitates => ("desirable_tokens", norm.desirable_tokens),
-        Denominator::Tokens => ("tokens", norm.tokens),
+        denominator => denominator.of(norm),
     };
-    let countable = divisor > 0.0 && divisor.is_finite();
     // A step may hold no desirable row to imitate.
     let nothing = batch.rows.is_empty() || (imitates && divisor == 0.0);
-    if !countable && !nothing {
-        return Err(Error::data(
-            name,
-            format!("normaliser: {name} = {divisor} is not a positive count"),
-        ));
+    if !nothing {
+        countable(name, divisor)?;
     }
     let old = part.built.needs.contains(&Need::OldLogps);
     let prepared = part.built.tokens.prepare(batch, old);
@@ -164,7 +159,6 @@ fn reduce<const N: usize>(
     prepared: &Prepared,
     desirable_only: bool,
 ) -> Result<Evaluation, Error> {
-    let bounds = formula.bounds(TOLERANCE);
     let count = prepared.rows.len();
     let mut result = Evaluation {
         dlogps: vec![0.0; count],
@@ -178,14 +172,10 @@ fn reduce<const N: usize>(
         if desirable_only && unit[0].label == Label::Undesirable {
             continue;
         }
-        let weight = prepared.rows[first].weight;
-        let mut value = formula.value(&unit);
-        if weight != 1.0 {
-            value = weight * value;
-        }
+        let value = weighted(formula, &unit, prepared.rows[first].weight);
         finite(first, value.value, &value.gradient)?;
         result.values[first / N] = value.value;
-        let zone = bounds.zone(scaled(formula, &unit));
+        let zone = part.bounds.zone(scaled(formula, &unit));
         for (&index, slope) in indices.iter().zip(value.gradient) {
             result.dlogps[index] = slope;
             result.zones[index] = zone;
@@ -199,6 +189,41 @@ fn reduce<const N: usize>(
         result.clipped += usize::from(formula.clipped(&unit));
     }
     Ok(result)
+}
+
+/// The value of a unit with the weight of its row.
+pub(crate) fn weighted<const N: usize>(
+    formula: &dyn Formula<N>,
+    unit: &[Sequence<N>; N],
+    weight: f64,
+) -> Dual<N> {
+    let value = formula.value(unit);
+    match weight == 1.0 {
+        true => value,
+        false => weight * value,
+    }
+}
+
+/// # Errors
+/// A divisor that is no count.
+pub(crate) fn countable(name: &str, divisor: f64) -> Result<(), Error> {
+    match divisor > 0.0 && divisor.is_finite() {
+        true => Ok(()),
+        false => Err(Error::data(
+            name,
+            format!("normaliser: {name} = {divisor} is not a positive count"),
+        )),
+    }
+}
+
+impl Denominator {
+    /// The count that it stands for, with its name.
+    pub(crate) fn of(self, norm: &Normalizer) -> (&'static str, f64) {
+        match self {
+            Denominator::Units => ("units", norm.units),
+            Denominator::Tokens => ("tokens", norm.tokens),
+        }
+    }
 }
 
 /// Tokens of rows: values per row and slopes per token, before normalisation.
@@ -255,7 +280,7 @@ fn per_unit(values: &[f64], of_a_unit: usize, units: f64, divisor: f64) -> Vec<f
     values.chunks(of_a_unit.max(1)).map(scaled).collect()
 }
 
-fn finite(row: usize, value: f64, slopes: &[f64]) -> Result<(), Error> {
+pub(crate) fn finite(row: usize, value: f64, slopes: &[f64]) -> Result<(), Error> {
     match value.is_finite() && slopes.iter().all(|slope| slope.is_finite()) {
         true => Ok(()),
         false => Err(Error::nonfinite(

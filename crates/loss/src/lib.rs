@@ -35,6 +35,7 @@ extern crate std;
 
 pub mod advantage;
 pub mod advice;
+mod blocks;
 pub mod diagnosis;
 pub mod dual;
 mod error;
@@ -50,12 +51,14 @@ mod readable;
 pub mod reference_point;
 pub mod saturation;
 mod spec;
+
 pub mod theory;
 mod units;
 pub mod value;
 pub mod weighting;
 
 pub use advantage::Advantage;
+pub use blocks::Blocks;
 pub use error::Error;
 pub use evaluate::{Evaluation, Normalizer, evaluate};
 pub use example::{Batch, Label, Row, TokenColumns, Tokens};

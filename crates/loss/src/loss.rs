@@ -14,6 +14,7 @@ use crate::modifiers;
 use crate::params::{ParamValue, Params};
 use crate::readable::check_tokens;
 use crate::reference_point::Estimator;
+use crate::saturation::{Bounds, TOLERANCE};
 use crate::spec::{COMPAT, DataShape, Need, Spec};
 use crate::weighting::Weights;
 
@@ -23,6 +24,8 @@ pub struct Loss {
     name: Arc<str>,
     params: Arc<Params>,
     parts: Arc<[Part]>,
+    /// A bit for each [`Need`]: asked for with every batch.
+    needs: u16,
 }
 
 /// One term of a weighted sum; a loss of the registry is a sum of one.
@@ -31,6 +34,8 @@ pub(crate) struct Part {
     pub(crate) weight: f64,
     pub(crate) spec: &'static Spec,
     pub(crate) built: Built,
+    /// Where it saturates at the tolerance of metrics: the same for every batch.
+    pub(crate) bounds: Bounds,
 }
 
 impl Loss {
@@ -45,17 +50,19 @@ impl Loss {
             return mixture::build(&terms, params);
         }
         let (part, resolved) = part(name, params)?;
-        Ok(Loss {
-            name: part.spec.name.into(),
-            params: Arc::new(resolved),
-            parts: Arc::new([part]),
-        })
+        Ok(Loss::sum(
+            part.spec.name.into(),
+            resolved,
+            Vec::from([part]),
+        ))
     }
 
     pub(crate) fn sum(name: String, params: Params, parts: Vec<Part>) -> Loss {
+        let needs = parts.iter().flat_map(|part| &part.built.needs);
         Loss {
             name: name.into(),
             params: Arc::new(params),
+            needs: needs.fold(0, |bits, need| bits | 1 << *need as u16),
             parts: parts.into(),
         }
     }
@@ -77,9 +84,7 @@ impl Loss {
 
     /// Whether it needs this, its parameters considered.
     pub fn needs(&self, need: Need) -> bool {
-        self.parts
-            .iter()
-            .any(|part| part.built.needs.contains(&need))
+        self.needs & (1 << need as u16) != 0
     }
 
     /// Everything it needs, its parameters considered.
@@ -237,10 +242,12 @@ pub(crate) fn part(name: &str, params: &Params) -> Result<(Part, Params), Error>
     let built = (definition.build)(&resolved)
         .and_then(|built| modifiers::apply(spec.modifiers, &resolved, built))
         .map_err(|e| e.of(name))?;
+    let bounds = built.kernel.bounds(TOLERANCE);
     let part = Part {
         weight: 1.0,
         spec,
         built,
+        bounds,
     };
     Ok((part, resolved))
 }

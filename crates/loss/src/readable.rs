@@ -19,8 +19,9 @@ pub(crate) fn check(loss: &Loss, batch: &Batch) -> Result<(), Error> {
         return Err(Error::data("rows", message));
     }
     let paired = loss.data_shape() == DataShape::Paired;
+    let read = Read::of(loss);
     for (index, row) in batch.rows.iter().enumerate() {
-        check_row(loss, index, row)?;
+        read.check(index, row)?;
         let expected = match index % 2 {
             0 => Label::Desirable,
             _ => Label::Undesirable,
@@ -33,36 +34,76 @@ pub(crate) fn check(loss: &Loss, batch: &Batch) -> Result<(), Error> {
     check_tokens(loss, batch)
 }
 
-fn check_row(loss: &Loss, index: usize, row: &Row) -> Result<(), Error> {
-    let read = [
-        ("logp", row.logp, true),
-        ("ref_logp", row.ref_logp, loss.needs(Need::Reference)),
-        ("old_logp", row.old_logp, loss.needs(Need::OldLogps)),
-        ("advantage", row.advantage, loss.needs(Need::Advantages)),
-        ("score", row.score, loss.needs(Need::Scores)),
-        ("z0", row.z0, true),
-        ("weight", row.weight, true),
-        ("beta_scale", row.beta_scale, true),
-    ];
-    for (name, value, needed) in read {
-        if needed && !value.is_finite() {
-            let message = format!("{name} = {value} is not finite");
-            return Err(Error::nonfinite(name, index, message));
+/// Which fields a loss reads beyond the policy's: asked once a batch, not once a row.
+struct Read {
+    ref_logp: bool,
+    old_logp: bool,
+    advantage: bool,
+    score: bool,
+    tokens: bool,
+}
+
+impl Read {
+    fn of(loss: &Loss) -> Read {
+        Read {
+            ref_logp: loss.needs(Need::Reference),
+            old_logp: loss.needs(Need::OldLogps),
+            advantage: loss.needs(Need::Advantages),
+            score: loss.needs(Need::Scores),
+            tokens: loss.needs(Need::Lengths),
         }
     }
-    if row.weight < 0.0 {
-        let message = format!("weight = {} is negative", row.weight);
-        return Err(Error::at_row("weight", index, message));
+
+    #[inline]
+    fn check(&self, index: usize, row: &Row) -> Result<(), Error> {
+        // A number that is not finite makes no finite sum; what is finite after all passes below.
+        let read = |needed: bool, number: f64| if needed { number } else { 0.0 };
+        let sum = row.logp
+            + read(self.ref_logp, row.ref_logp)
+            + read(self.old_logp, row.old_logp)
+            + read(self.advantage, row.advantage)
+            + read(self.score, row.score)
+            + (row.z0 + row.weight + row.beta_scale);
+        let positive = row.weight >= 0.0 && row.beta_scale > 0.0;
+        match sum.is_finite() && positive && (row.tokens > 0 || !self.tokens) {
+            true => Ok(()),
+            false => self.explain(index, row),
+        }
     }
-    if row.beta_scale <= 0.0 {
-        let message = format!("beta_scale = {} is not positive", row.beta_scale);
-        return Err(Error::at_row("beta_scale", index, message));
+
+    /// What of a row is wrong, if anything is.
+    #[cold]
+    fn explain(&self, index: usize, row: &Row) -> Result<(), Error> {
+        let numbers = [
+            ("logp", row.logp, true),
+            ("ref_logp", row.ref_logp, self.ref_logp),
+            ("old_logp", row.old_logp, self.old_logp),
+            ("advantage", row.advantage, self.advantage),
+            ("score", row.score, self.score),
+            ("z0", row.z0, true),
+            ("weight", row.weight, true),
+            ("beta_scale", row.beta_scale, true),
+        ];
+        for (name, value, needed) in numbers {
+            if needed && !value.is_finite() {
+                let message = format!("{name} = {value} is not finite");
+                return Err(Error::nonfinite(name, index, message));
+            }
+        }
+        if row.weight < 0.0 {
+            let message = format!("weight = {} is negative", row.weight);
+            return Err(Error::at_row("weight", index, message));
+        }
+        if row.beta_scale <= 0.0 {
+            let message = format!("beta_scale = {} is not positive", row.beta_scale);
+            return Err(Error::at_row("beta_scale", index, message));
+        }
+        if self.tokens && row.tokens == 0 {
+            let message = "the completion has no tokens";
+            return Err(Error::at_row("tokens", index, message));
+        }
+        Ok(())
     }
-    if loss.needs(Need::Lengths) && row.tokens == 0 {
-        let message = "the completion has no tokens";
-        return Err(Error::at_row("tokens", index, message));
-    }
-    Ok(())
 }
 
 pub(crate) fn check_tokens(loss: &Loss, batch: &Batch) -> Result<(), Error> {

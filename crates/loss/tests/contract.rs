@@ -10,8 +10,8 @@
 mod plans;
 
 use halo_loss::{
-    Batch, DataShape, Loss, Need, Normalizer, ParamKind, ParamSpec, ParamValue, Params, Point,
-    Source, TokenColumns, evaluate, registry,
+    Batch, Blocks, DataShape, Loss, Need, Normalizer, ParamKind, ParamSpec, ParamValue, Params,
+    Point, Source, TokenColumns, evaluate, registry,
 };
 use plans::{
     Column, Data, NO_TOKENS, OLD, REFERENCE, configurations, data, every_configuration, mismatched,
@@ -405,4 +405,47 @@ fn no_rows_give_nothing() {
         );
         assert!(none.values.is_empty() && none.zones.is_empty(), "{loss}");
     });
+}
+
+/// In blocks of two rows and of six, against the whole.
+#[test]
+fn blocks_give_the_numbers_of_the_whole_to_the_bit() {
+    let streamed = std::cell::Cell::new(0);
+    every_configuration(|loss| {
+        let (_, data) = prepared(loss, &data(), &mismatched());
+        let norm = Normalizer::of(loss, &data.rows);
+        let Some(blocks) = Blocks::new(loss, &norm).unwrap() else {
+            let ruled = loss
+                .param("wpo")
+                .is_some_and(|wpo| *wpo != ParamValue::parse("off"));
+            assert!(
+                loss.couples() || loss.needs(Need::TokenLogps) || ruled,
+                "{loss}"
+            );
+            return;
+        };
+        let whole = data.evaluate_as(loss, &norm).unwrap();
+        for size in [2, 6] {
+            let (mut values, mut slopes) = (Vec::new(), Vec::new());
+            let (mut all_values, mut all_slopes) = (Vec::new(), Vec::new());
+            for block in data.rows.chunks(size) {
+                blocks.block(block, &mut values, &mut slopes).unwrap();
+                all_values.extend_from_slice(&values);
+                all_slopes.extend_from_slice(&slopes);
+            }
+            assert_eq!(
+                (&all_values, &all_slopes),
+                (&whole.values, &whole.dlogps),
+                "{loss}"
+            );
+            let sum: f64 = all_values.iter().sum();
+            assert_eq!(sum / blocks.divisor(), whole.loss, "{loss}");
+        }
+        streamed.set(streamed.get() + 1);
+    });
+    let streamed = streamed.get();
+    assert!(
+        streamed > registry().len(),
+        "only {streamed} configurations came in blocks"
+    );
 }

@@ -23,11 +23,23 @@ impl Numbers<'_> {
     }
 }
 
+/// What a batch says in single numbers; see [`halo_batch`].
+#[derive(Clone, Copy)]
+pub(crate) struct Scalars {
+    pub(crate) dtype: u32,
+    pub(crate) rows: usize,
+    pub(crate) common_refpoint: f64,
+    pub(crate) global_count: f64,
+    pub(crate) global_tokens: f64,
+    pub(crate) global_desirable_tokens: f64,
+    pub(crate) grad_scale: f64,
+}
+
 /// A batch whose pointers were followed.
 pub(crate) struct Columns<'a> {
     /// The argument that the batch was, for errors.
     pub(crate) argument: usize,
-    pub(crate) batch: halo_batch,
+    pub(crate) batch: Scalars,
     pub(crate) label: Option<&'a [i8]>,
     pub(crate) role: Option<&'a [u8]>,
     pub(crate) group: Option<&'a [u64]>,
@@ -103,7 +115,15 @@ impl<'a> Columns<'a> {
             token_old_logp: of_tokens("batch.token_old_logp", batch.token_old_logp)?,
             token_log_collision: of_tokens("batch.token_log_collision", batch.token_log_collision)?,
             total,
-            batch,
+            batch: Scalars {
+                dtype: batch.dtype,
+                rows,
+                common_refpoint: batch.common_refpoint,
+                global_count: batch.global_count,
+                global_tokens: batch.global_tokens,
+                global_desirable_tokens: batch.global_desirable_tokens,
+                grad_scale: batch.grad_scale,
+            },
         };
         columns.check()?;
         Ok(columns)

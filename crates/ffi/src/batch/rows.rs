@@ -60,33 +60,66 @@ impl Columns<'_> {
         self.pick(self.of_role(role), per_token)
     }
 
-    /// What the sums of a step are divided by: what the host says, or what is here.
+    /// The counts of all rows, scored every one.
+    pub(crate) fn counts(&self, loss: &Loss) -> Normalizer {
+        let mut counts = Normalizer {
+            units: (self.batch.rows / loss.rows_per_unit()) as f64,
+            ..Normalizer::default()
+        };
+        if self.tokens.is_some() || self.offsets.is_some() {
+            for row in 0..self.batch.rows {
+                let tokens = f64::from(self.token_count(row));
+                counts.tokens += tokens;
+                if self.label(row) == Label::Desirable {
+                    counts.desirable_tokens += tokens;
+                }
+            }
+        }
+        counts
+    }
+
+    /// What the sums of a step are divided by: what the host says, or what is `here`.
     ///
     /// # Errors
     /// A count that is negative or no number.
-    pub(crate) fn normalizer(&self, loss: &Loss, rows: &[Row]) -> Outcome<Normalizer> {
-        let here = Normalizer::of(loss, rows);
-        let count = |site: &str, given: f64, here: f64| match given {
-            0.0 => Ok(here),
-            given if given > 0.0 && given.is_finite() => Ok(given),
-            _ => {
-                let message = format!("{site} = {given} is no count");
-                Err(self.refuse(site, HALO_E_INVALID_ARGUMENT, message))
-            }
-        };
+    pub(crate) fn normalizer(&self, here: impl FnOnce() -> Normalizer) -> Outcome<Normalizer> {
         let batch = &self.batch;
-        Ok(Normalizer {
-            units: count("batch.global_count", batch.global_count, here.units)?,
-            tokens: count("batch.global_tokens", batch.global_tokens, here.tokens)?,
-            desirable_tokens: count(
+        let given = [
+            ("batch.global_count", batch.global_count),
+            ("batch.global_tokens", batch.global_tokens),
+            (
                 "batch.global_desirable_tokens",
                 batch.global_desirable_tokens,
-                here.desirable_tokens,
-            )?,
+            ),
+        ];
+        if let Some((site, count)) = given
+            .iter()
+            .find(|(_, count)| !(*count >= 0.0 && count.is_finite()))
+        {
+            let message = format!("{site} = {count} is no count");
+            return Err(self.refuse(site, HALO_E_INVALID_ARGUMENT, message));
+        }
+        let [units, tokens, desirable_tokens] = given.map(|(_, count)| count);
+        let given = Normalizer {
+            units,
+            tokens,
+            desirable_tokens,
+        };
+        if units > 0.0 && tokens > 0.0 && desirable_tokens > 0.0 {
+            return Ok(given);
+        }
+        let here = here();
+        let or = |given: f64, here: f64| if given > 0.0 { given } else { here };
+        Ok(Normalizer {
+            units: or(units, here.units),
+            tokens: or(tokens, here.tokens),
+            desirable_tokens: or(desirable_tokens, here.desirable_tokens),
         })
     }
 
-    fn require(&self, loss: &Loss) -> Outcome {
+    /// # Errors
+    /// A column that the loss needs and that is NULL.
+    pub(crate) fn require(&self, loss: &Loss) -> Outcome {
         let judged = matches!(loss.data_shape(), DataShape::Unpaired | DataShape::Paired);
         let sums = |column: &Option<Numbers>, tokens: &Option<Numbers>| {
             column.is_some() || tokens.is_some()
@@ -230,7 +263,8 @@ impl Columns<'_> {
     }
 
     /// One row; what is absent stays as the loss's default has it.
-    fn row(&self, at: usize) -> Row {
+    #[inline]
+    pub(crate) fn row(&self, at: usize) -> Row {
         let number = |column: &Option<Numbers>, otherwise: f64| {
             column.as_ref().map_or(otherwise, |column| column.get(at))
         };
@@ -243,15 +277,8 @@ impl Columns<'_> {
             logp: sum(&self.logp, &self.token_logp),
             ref_logp: sum(&self.ref_logp, &self.token_ref_logp),
             old_logp: sum(&self.old_logp, &self.token_old_logp),
-            tokens: match (self.tokens, self.offsets) {
-                (_, Some(_)) => self.counted(at).count() as u32,
-                (Some(tokens), None) => tokens[at] as u32,
-                (None, None) => 0,
-            },
-            label: match self.label {
-                Some(labels) if labels[at] == -1 => Label::Undesirable,
-                _ => Label::Desirable,
-            },
+            tokens: self.token_count(at),
+            label: self.label(at),
             group: 0,
             score: number(&self.reward, 0.0),
             advantage: number(&self.advantage, 0.0),
@@ -260,6 +287,21 @@ impl Columns<'_> {
             z0: self
                 .refpoint
                 .map_or(self.batch.common_refpoint, |points| points[at]),
+        }
+    }
+
+    fn token_count(&self, row: usize) -> u32 {
+        match (self.tokens, self.offsets) {
+            (_, Some(_)) => self.counted(row).count() as u32,
+            (Some(tokens), None) => tokens[row] as u32,
+            (None, None) => 0,
+        }
+    }
+
+    fn label(&self, row: usize) -> Label {
+        match self.label {
+            Some(labels) if labels[row] == -1 => Label::Undesirable,
+            _ => Label::Desirable,
         }
     }
 

@@ -74,6 +74,22 @@ impl Places {
         })
     }
 
+    /// Whether the host asks for nothing beyond the value and the gradient of whole rows.
+    pub(super) fn gradient_only(&self) -> bool {
+        let columns = [&self.d_token_logp, &self.row_loss, &self.row_reward];
+        !columns.iter().any(|column| column.wanted())
+            && !self.row_zone.wanted()
+            && !self.metric_sums.wanted()
+    }
+
+    /// dL/dlogp of rows in the host's order.
+    pub(super) fn write_gradient(&self, columns: &Columns, slopes: &[f64]) {
+        match columns.batch.grad_scale {
+            0.0 | 1.0 => self.d_logp.write(slopes.iter().copied()),
+            scale => self.d_logp.write(slopes.iter().map(|slope| slope * scale)),
+        }
+    }
+
     /// Writes what the host wants to see.
     pub(super) fn write(
         &self,
