@@ -10,7 +10,7 @@ use crate::losses::{Formula, Kernel};
 use crate::modifiers::TokenRules;
 use crate::readable::check;
 use crate::spec::Need;
-use crate::units::units;
+use crate::units::sequences;
 
 /// A loss of units that do not know each other, for rows that come in blocks: the numbers are those of [`crate::evaluate()`] to
 /// the bit, if the values are added up in the order of the rows and divided by [`Blocks::divisor`].
@@ -77,15 +77,20 @@ impl<'a> Blocks<'a> {
         values: &mut Vec<f64>,
         dlogps: &mut Vec<f64>,
     ) -> Result<(), Error> {
-        for (indices, unit) in units::<N>(&self.part.built, rows) {
-            let value = weighted(formula, &unit, rows[indices[0]].weight);
-            finite(indices[0], value.value, &value.gradient)?;
+        let estimated = self.part.built.needs.contains(&Need::ReferencePoint);
+        values.reserve(rows.len() / N);
+        dlogps.reserve(rows.len());
+        for (unit, rows) in rows.as_chunks::<N>().0.iter().enumerate() {
+            let sequences = sequences(rows, estimated);
+            let value = weighted(formula, &sequences, rows[0].weight);
+            finite(unit * N, value.value, &value.gradient)?;
             values.push(value.value);
-            let normalised = |slope: f64| match slope == 0.0 {
-                true => 0.0,
-                false => slope / self.divisor,
-            };
-            dlogps.extend(value.gradient.map(normalised));
+            for slope in value.gradient {
+                dlogps.push(match slope == 0.0 {
+                    true => 0.0,
+                    false => slope / self.divisor,
+                });
+            }
         }
         Ok(())
     }

@@ -192,6 +192,7 @@ fn reduce<const N: usize>(
 }
 
 /// The value of a unit with the weight of its row.
+#[inline]
 pub(crate) fn weighted<const N: usize>(
     formula: &dyn Formula<N>,
     unit: &[Sequence<N>; N],
@@ -280,6 +281,7 @@ fn per_unit(values: &[f64], of_a_unit: usize, units: f64, divisor: f64) -> Vec<f
     values.chunks(of_a_unit.max(1)).map(scaled).collect()
 }
 
+#[inline]
 pub(crate) fn finite(row: usize, value: f64, slopes: &[f64]) -> Result<(), Error> {
     match value.is_finite() && slopes.iter().all(|slope| slope.is_finite()) {
         true => Ok(()),

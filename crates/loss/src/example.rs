@@ -179,6 +179,7 @@ pub(crate) struct Sequence<const N: usize> {
 
 impl<const N: usize> Sequence<N> {
     /// The row as the variable number `index` of its unit.
+    #[inline]
     pub(crate) fn new(row: &Row, index: usize) -> Self {
         Sequence {
             logp: Dual::variable(row.logp, index),

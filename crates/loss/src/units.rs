@@ -24,19 +24,24 @@ pub(crate) fn units<'a, const N: usize>(
         if let (Some(partners), Some(last)) = (&partners, indices.last_mut()) {
             *last = partners[unit];
         }
-        // a pair's beta is the chosen row's, whichever role its rows are given
-        let beta_scale = rows[indices[0]].beta_scale;
-        let mut sequences = core::array::from_fn(|i| Sequence {
-            beta_scale,
-            z0: if estimated { rows[indices[i]].z0 } else { 0.0 },
-            ..Sequence::new(&rows[indices[i]], i)
-        });
+        let mut sequences = sequences(&indices.map(|index| rows[index]), estimated);
         if let Some(margins) = &margins {
             for (i, sequence) in sequences.iter_mut().enumerate() {
                 sequence.ref_logp = if i == 0 { margins[unit] } else { 0.0 };
             }
         }
         (indices, sequences)
+    })
+}
+
+/// A unit of these rows; `estimated`: the loss has a reference point.
+#[inline]
+pub(crate) fn sequences<const N: usize>(rows: &[Row; N], estimated: bool) -> [Sequence<N>; N] {
+    core::array::from_fn(|i| Sequence {
+        // a pair's beta is the chosen row's, whichever role its rows are given
+        beta_scale: rows[0].beta_scale,
+        z0: if estimated { rows[i].z0 } else { 0.0 },
+        ..Sequence::new(&rows[i], i)
     })
 }
 
