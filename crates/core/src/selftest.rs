@@ -1,4 +1,4 @@
-//! A device proves itself: ops against the CPU's, whole runs against the CPU's, resuming, generating, running out of memory.
+//! A device proves itself: every op against the CPU's, whole runs against the CPU's, resuming, generating, running out of memory.
 //!
 //! Needs no model and no network: weights and data are drawn from a seed, in a temporary folder.
 
