@@ -35,7 +35,7 @@ pub struct Check {
 /// All of them.
 ///
 /// Where the results of `bf16` come by way of `bf16` (a softmax before its product), they have an entry of their own: 2⁻⁸ of terms that
-/// partly cancel.
+/// partly cancel. The emulated GPU stays at least three times below what is allowed.
 pub const ALL: &[Check] = &[
     check("rms_norm: forward", 1e-5, rms_norm::forward),
     check("rms_norm: forward of a sum", 1e-5, rms_norm::forward_added),
@@ -52,25 +52,25 @@ pub const ALL: &[Check] = &[
     check("attention: every head shape, f32", 1e-5, |gpu| {
         attention::heads(gpu, Dtype::F32)
     }),
-    check("attention: every head shape, bf16", 2e-2, |gpu| {
+    check("attention: every head shape, bf16", 5e-3, |gpu| {
         attention::heads(gpu, Dtype::Bf16)
     }),
     check("attention: windows, f32", 1e-5, |gpu| {
         attention::windows(gpu, Dtype::F32)
     }),
-    check("attention: windows, bf16", 2e-2, |gpu| {
+    check("attention: windows, bf16", 1e-2, |gpu| {
         attention::windows(gpu, Dtype::Bf16)
     }),
     check("attention: shared prefixes, f32", 1e-5, |gpu| {
         attention::forests(gpu, Dtype::F32)
     }),
-    check("attention: shared prefixes, bf16", 2e-2, |gpu| {
+    check("attention: shared prefixes, bf16", 5e-3, |gpu| {
         attention::forests(gpu, Dtype::Bf16)
     }),
     check("attention: caches, f32", 1e-5, |gpu| {
         attention::cached(gpu, Dtype::F32)
     }),
-    check("attention: caches, bf16", 1e-2, |gpu| {
+    check("attention: caches, bf16", 1e-3, |gpu| {
         attention::cached(gpu, Dtype::Bf16)
     }),
     check("head: log-probabilities", 3e-6, head::logps),
@@ -78,7 +78,7 @@ pub const ALL: &[Check] = &[
     check("head: vectors of a frozen one, f32", 3e-5, |gpu| {
         head::stored_vectors(gpu, Dtype::F32)
     }),
-    check("head: vectors of a frozen one, bf16", 1e-2, |gpu| {
+    check("head: vectors of a frozen one, bf16", 5e-3, |gpu| {
         head::stored_vectors(gpu, Dtype::Bf16)
     }),
     check(
@@ -89,7 +89,7 @@ pub const ALL: &[Check] = &[
     check("head: backward of a trained one, f32", 3e-5, |gpu| {
         head::backward_trained(gpu, Dtype::F32)
     }),
-    check("head: backward of a trained one, bf16", 1e-2, |gpu| {
+    check("head: backward of a trained one, bf16", 5e-3, |gpu| {
         head::backward_trained(gpu, Dtype::Bf16)
     }),
     check("optim: gradient norm", 1e-12, optim::sum_squares),
