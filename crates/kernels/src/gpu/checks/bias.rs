@@ -10,7 +10,7 @@ const SHAPES: [(usize, usize); 7] = [
     (63, 300),
     (64, 64),
     (200, 20),
-    (515, 1000),
+    (140, 1000),
 ];
 
 pub(super) fn add(gpu: &Gpu) -> Result<f64, Error> {

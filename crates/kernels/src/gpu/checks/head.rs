@@ -1,5 +1,7 @@
 use super::data::{DTYPES, indices, numbers, stored};
-use super::output::{Output, close, close_above, compare, deviation, exact, worst};
+use super::output::{
+    Output, close, close_above, compare, compare_and_keep, deviation, exact, worst,
+};
 use crate::gpu::head::Entries;
 use crate::gpu::{self, Dtype, Gpu, Slice};
 use crate::{Error, head};
@@ -15,7 +17,7 @@ const SHAPES: [Shape; 7] = [
     (30, 64, 1025, 33, 256),
     (2, 8, 40, 50, 4),
     (5, 8, 100, 0, 4),
-    (70, 96, 1500, 130, 32),
+    (40, 96, 1100, 70, 16),
 ];
 
 /// Log-probabilities, whether the vectors of a frozen head are asked for or not.
@@ -32,8 +34,8 @@ pub(super) fn logps(gpu: &Gpu) -> Result<f64, Error> {
             Ok([logps, lse, alone, lse_alone])
         };
         let [logps, lse] = [&case.logps, &case.lse].map(|x| close_above(1.0, x));
-        let off = compare(gpu, run, [logps, lse, logps, lse])?;
-        let [with, _, without, _] = run()?;
+        let (off, found) = compare_and_keep(gpu, run, [logps, lse, logps, lse])?;
+        let [with, _, without, _] = found;
         Ok(off.max(deviation(&without, exact(&with.download()?))?))
     })
 }

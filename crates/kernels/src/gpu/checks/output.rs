@@ -96,6 +96,15 @@ pub(super) fn compare<const N: usize>(
     run: impl Fn() -> Result<[Output; N], Error>,
     expected: [Expected<'_>; N],
 ) -> Result<f64, Error> {
+    Ok(compare_and_keep(gpu, run, expected)?.0)
+}
+
+/// As [`compare`], and the outputs of the first run, for what they must be to each other.
+pub(super) fn compare_and_keep<const N: usize>(
+    gpu: &Gpu,
+    run: impl Fn() -> Result<[Output; N], Error>,
+    expected: [Expected<'_>; N],
+) -> Result<(f64, [Output; N]), Error> {
     let first = run()?;
     let mut worst = 0f64;
     for (found, expected) in first.iter().zip(expected) {
@@ -104,11 +113,11 @@ pub(super) fn compare<const N: usize>(
     for _ in 1..runs(gpu) {
         for (found, first) in run()?.iter().zip(&first) {
             if found.whole.get()? != first.whole.get()? {
-                return Ok(f64::INFINITY);
+                worst = f64::INFINITY;
             }
         }
     }
-    Ok(worst)
+    Ok((worst, first))
 }
 
 /// The largest deviation of one output beyond rounding, relative to the largest expected number; infinity for NaN, for an expected

@@ -4,7 +4,7 @@ use crate::gpu::{self, Gpu};
 use crate::{Error, swiglu};
 
 /// Around the edges of a block.
-const LENGTHS: [usize; 7] = [0, 1, 33, 2047, 2048, 2049, 50_001];
+const LENGTHS: [usize; 7] = [0, 1, 33, 2047, 2048, 2049, 20_001];
 
 /// Values and gradients.
 pub(super) fn both(gpu: &Gpu) -> Result<f64, Error> {
