@@ -10,14 +10,13 @@ use crate::{Error, head};
 type Shape = (usize, usize, usize, usize, usize);
 
 /// A vocabulary of one word has log-probabilities and gradients of 0: there, deviations are relative to 1.
-const SHAPES: [Shape; 7] = [
+const SHAPES: [Shape; 6] = [
     (1, 1, 1, 1, 1),
     (4, 3, 5, 9, 2),
     (40, 16, 700, 60, 7),
-    (30, 64, 1025, 33, 256),
+    (30, 96, 1537, 33, 8),
     (2, 8, 40, 50, 4),
     (5, 8, 100, 0, 4),
-    (40, 96, 1100, 70, 16),
 ];
 
 /// Log-probabilities, whether the vectors of a frozen head are asked for or not.
