@@ -131,6 +131,7 @@ fn resuming_with_other_settings_names_every_key_that_changed() {
     run(&config, false, Some(5));
     let mut changed = TrainConfig {
         learning_rate: 0.5,
+        optim: "adamw_8bit".into(),
         seed: 7,
         reference: None,
         ..config.clone()
@@ -143,6 +144,7 @@ fn resuming_with_other_settings_names_every_key_that_changed() {
     for part in [
         "checkpoint-4 was made with another configuration: ",
         "learning_rate = 0.001, now 0.5",
+        "optim = \"adamw\", now \"adamw_8bit\"",
         "seed = 42, now 7",
         "reference = \"",
         "reference-llama\", now unset",
