@@ -25,7 +25,7 @@ pub(crate) enum Optim {
 }
 
 impl Optim {
-    const ALL: [Optim; 2] = [Optim::AdamW, Optim::AdamW8bit];
+    pub(crate) const ALL: [Optim; 2] = [Optim::AdamW, Optim::AdamW8bit];
 
     /// # Errors
     /// An unknown name.
