@@ -184,6 +184,22 @@ fn how_often_a_run_saves_may_change_when_it_resumes() {
 }
 
 #[test]
+fn a_checkpoint_from_before_a_setting_existed_has_its_default() {
+    let scratch = Scratch::new("older");
+    let whole = base("kto", scratch.path("whole"));
+    run(&whole, false, None);
+    let cut = base("kto", scratch.path("cut"));
+    run(&cut, false, Some(5));
+    let state = cut.output_dir.join("checkpoint-4/halo.json");
+    let mut json: serde_json::Value = serde_json::from_slice(&fs::read(&state).unwrap()).unwrap();
+    let removed = json["config"].as_object_mut().unwrap().remove("optim");
+    assert_eq!(removed, Some("adamw".into()));
+    fs::write(&state, json.to_string()).unwrap();
+    run(&cut, true, None);
+    same(&results(&cut), &results(&whole), "older");
+}
+
+#[test]
 fn other_data_under_the_same_name_is_noticed() {
     let scratch = Scratch::new("data");
     let mut config = base("kto", scratch.path("run"));
