@@ -22,9 +22,27 @@ fn eight_bit_moments_go_through_a_checkpoint() {
     let (m, v, m_max, v_max) = ours.parts().unwrap();
     let theirs = EightBit::from_parts(&gpu, &m, &v, &m_max, &v_max).unwrap();
     q.copy_from(&p).unwrap();
+    let before = p.download().unwrap();
     for (p, moments) in [(&p, &ours), (&q, &theirs)] {
         gpu::optim::step_eight_bit(p, &g, moments, None, 2, &CFG, false, 1.0).unwrap();
     }
     assert_eq!(bits(&p), bits(&q));
     assert!(EightBit::from_parts(&gpu, &m, &v[1..], &m_max, &v_max).is_err());
+    // Into moments that are there: of the same tables, and of n only.
+    let again = ours.beside(n).unwrap();
+    again.write(&m, &v, &m_max, &v_max).unwrap();
+    assert_eq!(again.codes()[0].download_codes().unwrap(), m);
+    assert_eq!(again.codes()[1].download_codes().unwrap(), v);
+    assert_eq!(again.scales()[0].download().unwrap(), m_max);
+    assert_eq!(again.scales()[1].download().unwrap(), v_max);
+    let r = gpu.upload(&before).unwrap();
+    gpu::optim::step_eight_bit(&r, &g, &again, None, 2, &CFG, false, 1.0).unwrap();
+    assert_eq!(bits(&r), bits(&p));
+    assert!(
+        ours.beside(n + 1)
+            .unwrap()
+            .write(&m, &v, &m_max, &v_max)
+            .is_err()
+    );
+    assert!(again.scales()[0].download_codes().is_err());
 }
