@@ -59,7 +59,7 @@ enum Command {
     Saturation(saturation::Args),
     /// Give each completion of a data file its score by a reward model
     Score(score::Args),
-    /// Prove a device: ops and whole runs against the CPU's, in a table
+    /// Prove a device: every op and whole runs against the CPU's, in a table
     Selftest(selftest::Args),
     /// List the losses, or explain one
     Losses(losses::Args),

@@ -288,6 +288,10 @@ fn a_parameter_out_of_range() {
             "--dtype bf16",
             "dtype = \"bf16\" with device = \"cpu\": the cpu computes with f32 only; leave dtype out, or choose a GPU",
         ),
+        (
+            "--optim adamw_torch",
+            "optim = \"adamw_torch\"; known: adamw, adamw_8bit",
+        ),
         ("--lora 0", "lora rank = 0; allowed: 1 or more"),
         (
             "--lora 2 --lora-layers 0,2",

@@ -3,7 +3,6 @@
 //! `checkpoint-N/` is itself a model (or adapter) folder; beside the weights stand `optimizer.safetensors`, `halo.json`, and
 //! `reference.safetensors` where the reference moves.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -14,9 +13,10 @@ use serde_json::Value;
 use crate::bank::Bank;
 use crate::config::TrainConfig;
 use crate::models::peft;
-use crate::models::save::{SaveDtype, write_json, write_tensors};
+use crate::models::save::write_json;
 use crate::optimizer::Optimizer;
 use crate::reference::Reference;
+use crate::tensor_file::{SaveDtype, write_contents, write_tensors};
 use crate::weights::{self, Weights};
 use crate::{Error, Result, atomic};
 
@@ -50,14 +50,7 @@ pub(crate) fn save(
     let path = config.output_dir.join(format!("{PREFIX}{}", machine.step));
     atomic::folder(&path, |folder| {
         save_weights(folder)?;
-        let mut moments = BTreeMap::new();
-        for (kind, flat) in optimizer.moments() {
-            for entry in bank.entries() {
-                let view = flat.part(entry.range.clone(), entry.shape.as_slice())?;
-                moments.insert(format!("{kind}.{}", entry.name), view);
-            }
-        }
-        write_tensors(&folder.join(OPTIMIZER), moments, SaveDtype::F32)?;
+        write_contents(&folder.join(OPTIMIZER), optimizer.contents(bank)?)?;
         if let Some(reference) = moving_reference {
             let tensors = reference.trained(bank)?;
             let names = bank.entries().iter().map(|entry| entry.name.clone());
@@ -95,7 +88,7 @@ pub(crate) fn restore(
     folder: &Path,
     config: &TrainConfig,
     bank: &Bank,
-    optimizer: &Optimizer,
+    optimizer: &mut Optimizer,
     moving_reference: Option<&Reference>,
 ) -> Result<MachineState> {
     let path = folder.join(STATE);
@@ -125,22 +118,14 @@ pub(crate) fn restore(
     };
     let weights = Weights::from_files([folder.join(file)])?;
     let moments = Weights::from_files([folder.join(OPTIMIZER)])?;
-    let read = |source: &Weights, prefix: &str| -> Result<Vec<f32>> {
-        let mut flat = Vec::with_capacity(bank.len());
+    bank.edit_params(|params| {
         for entry in bank.entries() {
-            flat.extend(source.read(&format!("{prefix}{}", entry.name), &entry.shape)?);
+            let values = weights.read(&entry.name, &entry.shape)?;
+            params[entry.range.clone()].copy_from_slice(&values);
         }
-        Ok(flat)
-    };
-    let params = read(&weights, "")?;
-    bank.edit_params(|bank| {
-        bank.copy_from_slice(&params);
         Ok(())
     })?;
-    optimizer.restore(
-        &read(&moments, "exp_avg.")?,
-        &read(&moments, "exp_avg_sq.")?,
-    )?;
+    optimizer.restore(bank, &moments)?;
     if let Some(reference) = moving_reference {
         let stored = Weights::from_files([folder.join(REFERENCE)])?;
         for (entry, tensor) in bank.entries().iter().zip(reference.trained(bank)?) {

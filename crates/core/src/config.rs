@@ -9,16 +9,14 @@ use halo_loss::{Params, Scope};
 use halo_train::{Mismatch, Order, Ramp, ReferenceSync, RunPlan, Schedule};
 use serde::{Deserialize, Serialize};
 
-use crate::device::Placement;
 use crate::models::{LoraConfig, Training};
-use crate::optimizer::OptimizerConfig;
+use crate::optimizer::{Optim, OptimizerConfig};
 use crate::{Error, Result};
 
 mod allowed;
 
 #[cfg(feature = "cli")]
 use allowed::parse_scope;
-use allowed::{at_least_one, range};
 
 /// A training run. Keys are Hugging Face's where those exist; the defaults stand in [`TrainConfig::default`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -159,6 +157,9 @@ pub struct TrainConfig {
     /// Steps over which the learning rate rises from zero
     #[cfg_attr(feature = "cli", arg(long = "warmup", value_name = "N", default_value_t = TrainConfig::default().warmup_steps, help_heading = "Training"))]
     pub warmup_steps: u64,
+    /// How AdamW keeps its two moments: adamw, 8 bytes a parameter in f32, or adamw_8bit, 2 bytes, for full tuning where memory is short
+    #[cfg_attr(feature = "cli", arg(long, value_name = "NAME", default_value_t = TrainConfig::default().optim, help_heading = "Training"))]
+    pub optim: String,
     /// Decoupled weight decay, not on norms and biases
     #[cfg_attr(feature = "cli", arg(long, value_name = "X", default_value_t = TrainConfig::default().weight_decay, help_heading = "Training"))]
     pub weight_decay: f64,
@@ -253,6 +254,7 @@ impl Default for TrainConfig {
             learning_rate: 1e-6,
             lr_scheduler_type: Schedule::Linear,
             warmup_steps: 0,
+            optim: Optim::default().name().into(),
             weight_decay: 0.0,
             max_grad_norm: 1.0,
             adam_beta1: 0.9,
@@ -273,58 +275,6 @@ impl Default for TrainConfig {
 }
 
 impl TrainConfig {
-    /// Checks what can be checked without reading a file.
-    ///
-    /// # Errors
-    /// The first key that is missing or out of range, with its value and what is allowed.
-    pub fn check(&self) -> Result<()> {
-        for (key, path) in [("model", &self.model), ("output_dir", &self.output_dir)] {
-            if path.as_os_str().is_empty() {
-                return Err(Error::parameter(format!("{key} is missing")).with_argument(key));
-            }
-        }
-        if self.data.is_empty() {
-            return Err(
-                Error::parameter("data is missing: give one or more JSONL files")
-                    .with_argument("data"),
-            );
-        }
-        Placement::check(&self.device, &self.dtype)?;
-        at_least_one("max_length", self.max_length)?;
-        at_least_one(
-            "per_device_train_batch_size",
-            self.per_device_train_batch_size,
-        )?;
-        at_least_one(
-            "gradient_accumulation_steps",
-            self.gradient_accumulation_steps,
-        )?;
-        at_least_one("save_steps", self.save_steps as usize)?;
-        at_least_one("save_total_limit", self.save_total_limit)?;
-        range(
-            "num_train_epochs",
-            self.num_train_epochs,
-            f64::MIN_POSITIVE,
-            1e6,
-        )?;
-        range("learning_rate", self.learning_rate, 0.0, 1e3)?;
-        range("weight_decay", self.weight_decay, 0.0, 1e3)?;
-        range("max_grad_norm", self.max_grad_norm, 0.0, f64::MAX)?;
-        range("adam_beta1", self.adam_beta1, 0.0, 0.999_999_999)?;
-        range("adam_beta2", self.adam_beta2, 0.0, 0.999_999_999)?;
-        range("adam_epsilon", self.adam_epsilon, f64::MIN_POSITIVE, 1.0)?;
-        if self.lora_r.is_none()
-            && (self.lora_alpha.is_some()
-                || self.lora_target_modules.is_some()
-                || self.lora_layers.is_some())
-        {
-            return Err(Error::parameter(
-                "lora_alpha, lora_target_modules and lora_layers need lora_r",
-            ));
-        }
-        Ok(())
-    }
-
     /// Full fine-tuning, or the adapters that the keys describe.
     pub fn training(&self) -> Training {
         let Some(rank) = self.lora_r else {
@@ -364,14 +314,15 @@ impl TrainConfig {
     }
 
     /// Clipping and AdamW.
-    pub(crate) fn optimizer(&self) -> OptimizerConfig {
-        OptimizerConfig {
+    pub(crate) fn optimizer(&self) -> Result<OptimizerConfig> {
+        Ok(OptimizerConfig {
+            optim: Optim::parse(&self.optim)?,
             adam_beta1: self.adam_beta1,
             adam_beta2: self.adam_beta2,
             adam_epsilon: self.adam_epsilon,
             weight_decay: self.weight_decay,
             max_grad_norm: self.max_grad_norm,
-        }
+        })
     }
 
     /// Where the reference's log-probabilities are kept, if they are.

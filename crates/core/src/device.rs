@@ -73,7 +73,7 @@ fn unknown(name: &str) -> Error {
         .with_argument("device")
 }
 
-/// The numbers of activations and matrices. Norms, biases, gradients and the optimizer's state are f32 always.
+/// The numbers of activations and matrices. Norms, biases, gradients and the optimizer's masters are f32 always.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Dtype {
     /// 32-bit floats.

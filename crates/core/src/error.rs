@@ -196,9 +196,13 @@ impl From<halo_loss::Error> for Error {
 }
 
 impl From<halo_kernels::Error> for Error {
-    // The engine calls the kernels with shapes of its own making: a refusal is its own fault.
+    // The engine calls the kernels with shapes of its own making: a refusal is its own fault, but not a device's.
     fn from(source: halo_kernels::Error) -> Error {
-        Error::internal(source.to_string()).with_source(source)
+        let kind = match source.is_out_of_memory() || source.is_device() {
+            true => Kind::Unavailable,
+            false => Kind::Internal,
+        };
+        Self::new(kind, source.to_string()).with_source(source)
     }
 }
 

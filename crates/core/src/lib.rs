@@ -27,6 +27,7 @@ pub mod score;
 pub mod selftest;
 pub mod session;
 mod storage;
+mod tensor_file;
 pub mod tokenizer;
 pub mod tune;
 pub mod weights;

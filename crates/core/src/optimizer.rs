@@ -1,15 +1,55 @@
 //! Clipping and AdamW over the whole bank.
 
+mod runs;
+
+use std::collections::BTreeMap;
+
 use halo_kernels::optim::AdamW;
 
 use crate::array::Array;
 use crate::bank::Bank;
 use crate::ops::optim::{self, Update};
+use crate::tensor_file::Content;
+use crate::weights::Weights;
 use crate::{Error, Result};
+use runs::Run;
+
+/// In what AdamW keeps its two moments, by transformers' names without the word torch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Optim {
+    /// In f32.
+    #[default]
+    AdamW,
+    /// Those of matrices in one byte each; those of norms and biases, which are few, in f32.
+    AdamW8bit,
+}
+
+impl Optim {
+    pub(crate) const ALL: [Optim; 2] = [Optim::AdamW, Optim::AdamW8bit];
+
+    /// # Errors
+    /// An unknown name.
+    pub(crate) fn parse(name: &str) -> Result<Optim> {
+        let found = Self::ALL.into_iter().find(|optim| optim.name() == name);
+        found.ok_or_else(|| {
+            let known = Self::ALL.map(Optim::name).join(", ");
+            Error::parameter(format!("optim = \"{name}\"; known: {known}")).with_argument("optim")
+        })
+    }
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Optim::AdamW => "adamw",
+            Optim::AdamW8bit => "adamw_8bit",
+        }
+    }
+}
 
 /// AdamW's numbers, under Hugging Face's names.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct OptimizerConfig {
+    /// In what the moments are kept.
+    pub(crate) optim: Optim,
     /// Decay rate of the first moment.
     pub(crate) adam_beta1: f64,
     /// Decay rate of the second moment.
@@ -22,20 +62,17 @@ pub(crate) struct OptimizerConfig {
     pub(crate) max_grad_norm: f64,
 }
 
-/// AdamW (Loshchilov & Hutter 2017, arXiv 1711.05101) with its two moments, flat as the bank is.
+/// AdamW (Loshchilov & Hutter 2017, arXiv 1711.05101) with its two moments.
 pub(crate) struct Optimizer {
     config: OptimizerConfig,
-    pub(crate) exp_avg: Array,
-    pub(crate) exp_avg_sq: Array,
+    runs: Vec<Run>,
 }
 
 impl Optimizer {
     pub(crate) fn new(config: OptimizerConfig, bank: &Bank) -> Result<Optimizer> {
-        let zeros = || bank.flat().0.zeros_like();
         Ok(Optimizer {
             config,
-            exp_avg: zeros()?,
-            exp_avg_sq: zeros()?,
+            runs: runs::of(bank, config.optim)?,
         })
     }
 
@@ -43,7 +80,7 @@ impl Optimizer {
     ///
     /// # Errors
     /// A gradient that is not finite: nothing is changed.
-    pub(crate) fn step(&self, bank: &Bank, learning_rate: f64, step: u64) -> Result<f64> {
+    pub(crate) fn step(&mut self, bank: &Bank, learning_rate: f64, step: u64) -> Result<f64> {
         bank.check_touched()?;
         let (params, grads, rounded) = bank.flat();
         let norm = optim::sum_squares(grads)?.sqrt();
@@ -64,47 +101,34 @@ impl Optimizer {
             eps: self.config.adam_epsilon,
             weight_decay: self.config.weight_decay,
         };
-        for (range, decay) in runs(bank) {
-            let part = |flat: &Array| flat.part(range.clone(), [range.len()]);
+        for run in &mut self.runs {
+            let part = |flat: &Array| flat.part(run.range.clone(), [run.range.len()]);
             let update = Update {
                 params: part(params)?,
                 grads: part(grads)?,
-                exp_avg: part(&self.exp_avg)?,
-                exp_avg_sq: part(&self.exp_avg_sq)?,
                 rounded: rounded.map(part).transpose()?,
             };
-            optim::step(&update, step, &adamw, decay, clip as f32)?;
+            let moments = &mut run.moments;
+            optim::step(&update, moments, step, &adamw, run.decay, clip as f32)?;
         }
         Ok(norm)
     }
 
     /// The moments, for a checkpoint.
-    pub(crate) fn moments(&self) -> [(&'static str, &Array); 2] {
-        [("exp_avg", &self.exp_avg), ("exp_avg_sq", &self.exp_avg_sq)]
+    pub(crate) fn contents<'a>(&'a self, bank: &'a Bank) -> Result<BTreeMap<String, Content<'a>>> {
+        let mut all = BTreeMap::new();
+        for run in &self.runs {
+            run.contents(bank, &mut all)?;
+        }
+        Ok(all)
     }
 
     /// Puts the moments of a checkpoint back.
-    pub(crate) fn restore(&self, exp_avg: &[f32], exp_avg_sq: &[f32]) -> Result<()> {
-        for (moment, stored) in [(&self.exp_avg, exp_avg), (&self.exp_avg_sq, exp_avg_sq)] {
-            if moment.elem_count() != stored.len() {
-                return Err(Error::state(
-                    "the optimizer's state has another size than the model",
-                ));
-            }
-            moment.write(stored)?;
-        }
-        Ok(())
+    ///
+    /// # Errors
+    /// Tensors that are missing or not of the bank's shapes.
+    pub(crate) fn restore(&mut self, bank: &Bank, stored: &Weights) -> Result<()> {
+        let mut runs = self.runs.iter_mut();
+        runs.try_for_each(|run| run.restore(bank, stored))
     }
-}
-
-/// Neighbouring parameters of equal decay, as one range each.
-fn runs(bank: &Bank) -> Vec<(std::ops::Range<usize>, bool)> {
-    let mut runs: Vec<(std::ops::Range<usize>, bool)> = Vec::new();
-    for entry in bank.entries() {
-        match runs.last_mut() {
-            Some((range, decay)) if *decay == entry.decay => range.end = entry.range.end,
-            _ => runs.push((entry.range.clone(), entry.decay)),
-        }
-    }
-    runs
 }

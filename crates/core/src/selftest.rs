@@ -1,4 +1,4 @@
-//! A device proves itself: ops against the CPU's, whole runs against the CPU's, resuming, generating, running out of memory.
+//! A device proves itself: every op against the CPU's, whole runs against the CPU's, resuming, generating, running out of memory.
 //!
 //! Needs no model and no network: weights and data are drawn from a seed, in a temporary folder.
 
@@ -11,6 +11,7 @@ use halo_kernels::gpu::{Dtype, Gpu, checks};
 use serde::Serialize;
 
 use crate::device::Device;
+use crate::optimizer::Optim;
 use crate::{Error, Result};
 use fixture::Fixture;
 
@@ -61,9 +62,12 @@ pub fn run(device: &str, mut each: impl FnMut(&Check)) -> Result<Vec<Check>> {
         let (name, allowed) = (trial.name(), trial.allowed());
         tell(measure(&name, allowed, || trial.run(&fixture)));
     }
-    tell(measure("resumed run = whole run", 0.0, || {
-        runs::resume(device, &fixture)
-    }));
+    for optim in Optim::ALL {
+        let name = format!("resumed run = whole run, {}", optim.name());
+        tell(measure(&name, 0.0, || {
+            runs::resume(device, optim, &fixture)
+        }));
+    }
     tell(measure(
         "generation = training log-probabilities",
         1e-4,

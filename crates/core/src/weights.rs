@@ -81,16 +81,37 @@ impl Weights {
     /// # Errors
     /// A missing tensor, another shape than expected, a dtype other than f32, f16 or bf16, or NaN or infinite values.
     pub fn read(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
+        let (bytes, dtype, path) = self.bytes(name, shape)?;
+        let named = |problem| damaged(path, name, problem);
+        let values = widen(&bytes, dtype)
+            .ok_or_else(|| named(format!("dtype {dtype:?}; known: F32, F16, BF16")))?;
+        match values.iter().position(|value| !value.is_finite()) {
+            None => Ok(values),
+            Some(at) => Err(named(format!("element {at} is {}", values[at]))),
+        }
+    }
+
+    /// One tensor of bytes that are codes.
+    ///
+    /// # Errors
+    /// A missing tensor, another shape than expected, or a dtype other than u8.
+    pub(crate) fn read_codes(&self, name: &str, shape: &[usize]) -> Result<Vec<u8>> {
+        match self.bytes(name, shape)? {
+            (bytes, Dtype::U8, _) => Ok(bytes),
+            (_, dtype, path) => {
+                let problem = format!("dtype {dtype:?}, but the codes of 8-bit moments are U8");
+                Err(damaged(path, name, problem))
+            }
+        }
+    }
+
+    fn bytes(&self, name: &str, shape: &[usize]) -> Result<(Vec<u8>, Dtype, &Path)> {
         let Some((path, start, info)) = self.tensors.get(name) else {
             return Err(Error::model(format!("tensor {name} is missing")));
         };
-        let named =
-            |problem: String| Error::model(format!("{}: {name}: {problem}", path.display()));
         if info.shape != shape {
-            return Err(named(format!(
-                "shape {:?}, but config.json asks for {shape:?}",
-                info.shape
-            )));
+            let problem = format!("shape {:?}, but config.json asks for {shape:?}", info.shape);
+            return Err(damaged(path, name, problem));
         }
         let (begin, end) = info.data_offsets;
         let mut bytes = vec![0u8; end - begin];
@@ -98,13 +119,12 @@ impl Weights {
         file.seek(SeekFrom::Start(start + begin as u64))
             .and_then(|_| file.read_exact(&mut bytes))
             .map_err(|e| Error::io(path, e))?;
-        let values = widen(&bytes, info.dtype)
-            .ok_or_else(|| named(format!("dtype {:?}; known: F32, F16, BF16", info.dtype)))?;
-        match values.iter().position(|value| !value.is_finite()) {
-            None => Ok(values),
-            Some(at) => Err(named(format!("element {at} is {}", values[at]))),
-        }
+        Ok((bytes, info.dtype, path))
     }
+}
+
+fn damaged(path: &Path, name: &str, problem: String) -> Error {
+    Error::model(format!("{}: {name}: {problem}", path.display()))
 }
 
 /// A JSON file of a model folder.

@@ -131,6 +131,7 @@ fn resuming_with_other_settings_names_every_key_that_changed() {
     run(&config, false, Some(5));
     let mut changed = TrainConfig {
         learning_rate: 0.5,
+        optim: "adamw_8bit".into(),
         seed: 7,
         reference: None,
         ..config.clone()
@@ -143,6 +144,7 @@ fn resuming_with_other_settings_names_every_key_that_changed() {
     for part in [
         "checkpoint-4 was made with another configuration: ",
         "learning_rate = 0.001, now 0.5",
+        "optim = \"adamw\", now \"adamw_8bit\"",
         "seed = 42, now 7",
         "reference = \"",
         "reference-llama\", now unset",
@@ -179,6 +181,22 @@ fn how_often_a_run_saves_may_change_when_it_resumes() {
         .filter(|name| name.starts_with("checkpoint-"))
         .collect();
     assert_eq!(left, ["checkpoint-9"]);
+}
+
+#[test]
+fn a_checkpoint_from_before_a_setting_existed_has_its_default() {
+    let scratch = Scratch::new("older");
+    let whole = base("kto", scratch.path("whole"));
+    run(&whole, false, None);
+    let cut = base("kto", scratch.path("cut"));
+    run(&cut, false, Some(5));
+    let state = cut.output_dir.join("checkpoint-4/halo.json");
+    let mut json: serde_json::Value = serde_json::from_slice(&fs::read(&state).unwrap()).unwrap();
+    let removed = json["config"].as_object_mut().unwrap().remove("optim");
+    assert_eq!(removed, Some("adamw".into()));
+    fs::write(&state, json.to_string()).unwrap();
+    run(&cut, true, None);
+    same(&results(&cut), &results(&whole), "older");
 }
 
 #[test]

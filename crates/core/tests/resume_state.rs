@@ -1,5 +1,5 @@
-//! Runs that carry more than weights and moments from step to step: a reference that moves, a reference point that remembers,
-//! parameters that change. Interrupted anywhere, each ends bit-identically.
+//! Runs that carry more than weights and f32 moments from step to step: moments of one byte, a reference that moves, a reference
+//! point that remembers, parameters that change. Interrupted anywhere, each ends bit-identically.
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
@@ -12,6 +12,7 @@ use halo_core::session::Session;
 use halo_core::weights::Weights;
 use halo_train::{ReferenceSync, SyncMoment};
 use runs::{Scratch, base, lora, resumes_bit_identically, run};
+use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
 
 #[path = "support/runs.rs"]
@@ -82,6 +83,63 @@ fn parameters_on_their_way_resume_bit_identically() {
         loss_schedule: BTreeMap::from([("beta".into(), "0.5:cosine".parse().unwrap())]),
         ..point("running_mean", out)
     });
+}
+
+fn eight_bit(config: TrainConfig) -> TrainConfig {
+    TrainConfig {
+        optim: "adamw_8bit".into(),
+        max_steps: Some(7),
+        ..config
+    }
+}
+
+#[test]
+fn eight_bit_moments_resume_bit_identically() {
+    resumes_bit_identically("8bit", |out| eight_bit(base("kto", out)));
+    resumes_bit_identically("8bit-lora", |out| eight_bit(lora(base("dpo", out))));
+}
+
+#[test]
+fn a_checkpoint_holds_a_byte_for_each_8_bit_moment_of_a_matrix() {
+    let scratch = Scratch::new("bytes");
+    let config = eight_bit(base("kto", scratch.path("run")));
+    run(&config, false, Some(5));
+    let file = config.output_dir.join("checkpoint-4/optimizer.safetensors");
+    let bytes = fs::read(&file).unwrap();
+    let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
+    for (name, info) in header.tensors() {
+        let matrix = info.shape.len() > 1;
+        assert_eq!(info.dtype == Dtype::U8, matrix, "{name}");
+        let size = if matrix { 1 } else { 4 };
+        assert_eq!(info.data_offsets.0 % size, 0, "{name}");
+        if let Some(of) = name.strip_prefix("exp_avg_max.") {
+            let numbers: usize = header
+                .info(&format!("exp_avg.{of}"))
+                .unwrap()
+                .shape
+                .iter()
+                .product();
+            assert_eq!(info.shape, [numbers.div_ceil(256)], "{name}");
+        }
+    }
+    // Codes that are none: signed bytes, in a header of the same length.
+    let text =
+        String::from_utf8_lossy(&bytes[8..8 + header_length(&bytes)]).replace("\"U8\"", "\"I8\"");
+    let damaged = [&bytes[..8], text.as_bytes(), &bytes[8 + text.len()..]].concat();
+    fs::write(&file, damaged).unwrap();
+    let error = Session::open(config.clone(), true).err().unwrap();
+    let message = error.to_string();
+    assert!(
+        message.contains("checkpoint-4/optimizer.safetensors: exp_avg.")
+            && message.ends_with(": dtype I8, but the codes of 8-bit moments are U8"),
+        "{message}"
+    );
+    fs::write(&file, bytes).unwrap();
+    run(&config, true, None);
+}
+
+fn header_length(bytes: &[u8]) -> usize {
+    u64::from_le_bytes(*bytes.first_chunk().unwrap()) as usize
 }
 
 /// The policy's saved tensors beside the reference's, in a checkpoint.

@@ -5,7 +5,7 @@ use halo_core::{Error, Result};
 
 use crate::output::Output;
 
-/// Prove a device: ops and whole runs against the CPU's, in a table
+/// Prove a device: every op and whole runs against the CPU's, in a table
 #[derive(clap::Args)]
 #[command(after_long_help = EXAMPLES)]
 pub(crate) struct Args {

@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use half::bf16;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::adapter::{LoraConfig, PEFT_SCORE, peft_names};
 use super::config::{LINEARS, SCORE};
@@ -14,17 +13,8 @@ use super::load::Loaded;
 use super::peft;
 use crate::array::Array;
 use crate::device::{Device, Dtype};
+use crate::tensor_file::{SaveDtype, write_tensors};
 use crate::{Error, Result, atomic, run_folder, weights};
-
-/// The dtype of saved weights.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum SaveDtype {
-    /// 32-bit, exact.
-    #[default]
-    F32,
-    /// 16-bit brain floats, rounded to nearest.
-    Bf16,
-}
 
 /// Writes `config.json` and `model.safetensors` of the whole model, adapters merged into their weights.
 ///
@@ -89,52 +79,6 @@ pub fn save_adapter(
     let json = peft::config_json(lora, base, decoder.config.score_head);
     write_json(&folder.join(peft::CONFIG), &json)?;
     write_tensors(&folder.join(peft::WEIGHTS), tensors, SaveDtype::F32)
-}
-
-/// Writes tensors as one safetensors file, through a neighbour that is renamed.
-///
-/// By hand: the crate's own writer goes through a temporary file of a random name, which a killed process leaves behind, and
-/// which only its owner may read.
-pub(crate) fn write_tensors(
-    path: &Path,
-    tensors: BTreeMap<String, Array>,
-    dtype: SaveDtype,
-) -> Result<()> {
-    let header = header(&tensors, dtype);
-    atomic::write(path, |file| {
-        file.write_all(&(header.len() as u64).to_le_bytes())?;
-        file.write_all(&header)?;
-        for tensor in tensors.values() {
-            let values = tensor.host().map_err(std::io::Error::other)?;
-            for chunk in values.chunks(CHUNK) {
-                file.write_all(&dtype.bytes(chunk))?;
-            }
-        }
-        Ok(())
-    })
-}
-
-/// Numbers that are converted at a time.
-const CHUNK: usize = 1 << 16;
-
-/// The JSON that says where every tensor stands, padded so that the data begins at a multiple of eight bytes.
-fn header(tensors: &BTreeMap<String, Array>, dtype: SaveDtype) -> Vec<u8> {
-    let (name, size) = match dtype {
-        SaveDtype::F32 => ("F32", 4),
-        SaveDtype::Bf16 => ("BF16", 2),
-    };
-    // transformers refuses files without this word.
-    let mut json = Map::from_iter([("__metadata__".into(), json!({ "format": "pt" }))]);
-    let mut at = 0;
-    for (tensor, values) in tensors {
-        let end = at + size * values.elem_count();
-        let place = json!({ "dtype": name, "shape": values.shape(), "data_offsets": [at, end] });
-        json.insert(tensor.clone(), place);
-        at = end;
-    }
-    let mut header = Value::Object(json).to_string().into_bytes();
-    header.resize(header.len().next_multiple_of(8), b' ');
-    header
 }
 
 pub(crate) fn write_json(path: &Path, json: &Value) -> Result<()> {
@@ -241,18 +185,6 @@ fn linears(decoder: &Decoder) -> impl Iterator<Item = (String, &Linear)> {
             let name = move |part| format!("model.layers.{layer}.{part}.weight");
             LINEARS.map(name).into_iter().zip(block.linears())
         })
-}
-
-impl SaveDtype {
-    fn bytes(self, values: &[f32]) -> Vec<u8> {
-        match self {
-            SaveDtype::F32 => values.iter().flat_map(|v| v.to_le_bytes()).collect(),
-            SaveDtype::Bf16 => {
-                let rounded = values.iter().map(|v| bf16::from_f32(*v));
-                rounded.flat_map(bf16::to_le_bytes).collect()
-            }
-        }
-    }
 }
 
 /// Writes a folder with the whole model, adapters merged, and its tokenizer's files: what `transformers` loads.

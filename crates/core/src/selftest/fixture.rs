@@ -11,7 +11,8 @@ use serde_json::json;
 use crate::array::Array;
 use crate::device::{Device, Dtype};
 use crate::models::read_config;
-use crate::models::save::{SaveDtype, write_json, write_tensors};
+use crate::models::save::write_json;
+use crate::tensor_file::{SaveDtype, write_tensors};
 use crate::{Error, Result, weights};
 
 const VOCABULARY: u64 = 331;

@@ -9,6 +9,7 @@ use crate::config::TrainConfig;
 use crate::device::Placement;
 use crate::generate::{Sampling, generate};
 use crate::models::{Readout, Training, load_for};
+use crate::optimizer::Optim;
 use crate::session::Session;
 use crate::{Error, Result};
 
@@ -25,25 +26,33 @@ pub(super) struct Trial {
     device: String,
     paired: bool,
     lora: bool,
+    optim: Optim,
     dtype: &'static str,
 }
 
-/// Both kinds of data, full and LoRA, in every dtype that the device has.
+/// Both kinds of data, full and LoRA, and 8-bit moments, in every dtype that the device has.
 pub(super) fn trials(device: &str) -> Vec<Trial> {
     let dtypes: &[&'static str] = match device {
         "cpu" => &["f32"],
         _ => &["f32", "bf16"],
     };
-    let trial = |&dtype, paired, lora| Trial {
+    let trial = |&dtype, (paired, lora, optim)| Trial {
         device: device.into(),
         paired,
         lora,
+        optim,
         dtype,
     };
-    let kinds = [(false, false), (false, true), (true, false), (true, true)];
+    let kinds = [
+        (false, false, Optim::AdamW),
+        (false, true, Optim::AdamW),
+        (true, false, Optim::AdamW),
+        (true, true, Optim::AdamW),
+        (false, false, Optim::AdamW8bit),
+    ];
     dtypes
         .iter()
-        .flat_map(|dtype| kinds.map(|(paired, lora)| trial(dtype, paired, lora)))
+        .flat_map(|dtype| kinds.map(|kind| trial(dtype, kind)))
         .collect()
 }
 
@@ -52,7 +61,11 @@ impl Trial {
         let data = if self.paired { "pairs" } else { "feedback" };
         let what = if self.lora { "LoRA" } else { "full" };
         let steps = steps(&self.device);
-        format!("{steps} steps on {data}, {what}, {}", self.dtype)
+        format!(
+            "{steps} steps on {data}, {what}, {}, {}",
+            self.optim.name(),
+            self.dtype
+        )
     }
 
     /// bf16 has eight bits of significand: a run keeps to its f32 twin only so far.
@@ -100,8 +113,10 @@ impl Trial {
 
     fn config(&self, fixture: &Fixture, device: &str, dtype: &str, kind: &str) -> TrainConfig {
         let data = if self.paired { "pairs" } else { "feedback" };
-        let out = format!("{kind}-{data}-{}-{}", self.lora, self.dtype);
+        let (lora, optim) = (self.lora, self.optim.name());
+        let out = format!("{kind}-{data}-{lora}-{optim}-{}", self.dtype);
         TrainConfig {
+            optim: optim.into(),
             reference: (!self.lora).then(|| fixture.reference()),
             lora_r: self.lora.then_some(8),
             learning_rate: if self.lora { 1e-3 } else { 2e-4 },
@@ -148,12 +163,19 @@ fn train(config: TrainConfig, resume: bool, until: Option<u64>) -> Result<Vec<St
 }
 
 /// A run that is interrupted after a checkpoint and resumed ends with the same numbers, to the bit.
-pub(super) fn resume(device: &str, fixture: &Fixture) -> Result<f64> {
+pub(super) fn resume(device: &str, optim: Optim, fixture: &Fixture) -> Result<f64> {
     let config = |name: &str| TrainConfig {
+        optim: optim.name().into(),
         reference: Some(fixture.reference()),
         max_steps: Some(4),
         save_steps: 2,
-        ..base(fixture, "feedback", device, "f32", name.into())
+        ..base(
+            fixture,
+            "feedback",
+            device,
+            "f32",
+            format!("{name}-{}", optim.name()),
+        )
     };
     let whole = train(config("whole"), false, None)?;
     train(config("cut"), false, Some(3))?;

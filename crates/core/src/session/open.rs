@@ -101,7 +101,7 @@ impl Session {
         }
         check_cache(&config, &loss)?;
 
-        let optimizer = Optimizer::new(config.optimizer(), &model.bank)?;
+        let mut optimizer = Optimizer::new(config.optimizer()?, &model.bank)?;
         let newest = if resume {
             checkpoint::latest(&config.output_dir)?
         } else {
@@ -109,7 +109,8 @@ impl Session {
         };
         let machine = match newest {
             Some(folder) => {
-                let state = checkpoint::restore(&folder, &config, &model.bank, &optimizer, moving)?;
+                let state =
+                    checkpoint::restore(&folder, &config, &model.bank, &mut optimizer, moving)?;
                 Machine::restore(config.plan(), data.clone(), loss, &state)?
             }
             None => Machine::new(config.plan(), data.clone(), loss)?,

@@ -22,6 +22,11 @@ pub struct Memory {
 pub(crate) trait Driver: Send + Sync {
     fn name(&self) -> String;
 
+    /// Whether the threads of a block run in another order from time to time.
+    fn varies(&self) -> bool {
+        true
+    }
+
     /// Uninitialised memory, aligned to 256 bytes.
     fn alloc(&self, bytes: usize) -> Result<u64, Error>;
 

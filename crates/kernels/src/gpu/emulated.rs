@@ -77,6 +77,11 @@ impl Driver for Emulated {
         "emulated GPU".into()
     }
 
+    /// Fibres take turns by a fixed rule.
+    fn varies(&self) -> bool {
+        false
+    }
+
     fn alloc(&self, bytes: usize) -> Result<u64, Error> {
         let mut state = self.state();
         let free = self.total.saturating_sub(state.memory.in_use);

@@ -104,6 +104,23 @@ impl EightBit {
         EightBit::from_parts(gpu, &m, &v, &scales, &scales)
     }
 
+    /// Zero moments of `n` other parameters, which read their codes in the same tables.
+    ///
+    /// # Errors
+    /// Too little memory.
+    pub fn beside(&self, n: usize) -> Result<EightBit, Error> {
+        let gpu = self.m.gpu();
+        let (m, v) = eight_bit::zeros(n);
+        let scales = || gpu.zeros(Dtype::F32, eight_bit::blocks(n));
+        Ok(EightBit {
+            m: codes(gpu, &m)?,
+            v: codes(gpu, &v)?,
+            m_max: scales()?,
+            v_max: scales()?,
+            ..self.clone()
+        })
+    }
+
     /// Moments as [`EightBit::parts`] gave them.
     ///
     /// # Errors
@@ -119,18 +136,40 @@ impl EightBit {
         length(op, "v", v.len(), m.len())?;
         length(op, "m_max", m_max.len(), eight_bit::blocks(m.len()))?;
         length(op, "v_max", v_max.len(), eight_bit::blocks(m.len()))?;
-        let codes = |codes: &[u8]| {
-            let slice = gpu.alloc(Dtype::U8, codes.len())?;
-            slice.put(codes).map(|()| slice)
-        };
         Ok(EightBit {
-            m: codes(m)?,
-            v: codes(v)?,
+            m: codes(gpu, m)?,
+            v: codes(gpu, v)?,
             m_max: gpu.upload(m_max)?,
             v_max: gpu.upload(v_max)?,
             signed: gpu.upload(&eight_bit::map(true))?,
             unsigned: gpu.upload(&eight_bit::map(false))?,
         })
+    }
+
+    /// The memory of the codes of m and v, `U8`.
+    pub fn codes(&self) -> [&Slice; 2] {
+        [&self.m, &self.v]
+    }
+
+    /// The memory of the scales of m and v, `F32`.
+    pub fn scales(&self) -> [&Slice; 2] {
+        [&self.m_max, &self.v_max]
+    }
+
+    /// Overwrites the moments with those of a checkpoint.
+    ///
+    /// # Errors
+    /// Lengths that do not fit.
+    pub fn write(&self, m: &[u8], v: &[u8], m_max: &[f32], v_max: &[f32]) -> Result<(), Error> {
+        let op = "gpu::optim::EightBit::write";
+        length(op, "m", m.len(), self.m.len())?;
+        length(op, "v", v.len(), self.v.len())?;
+        length(op, "m_max", m_max.len(), self.m_max.len())?;
+        length(op, "v_max", v_max.len(), self.v_max.len())?;
+        self.m.put(m)?;
+        self.v.put(v)?;
+        self.m_max.write(m_max)?;
+        self.v_max.write(v_max)
     }
 
     /// Codes and scales (m, v, m_max, v_max) for a checkpoint; waits.
@@ -184,6 +223,11 @@ pub fn step_eight_bit(
         .unsigned(SPANS)?
         .size(n)
         .run(dtype, [blocks, 1, 1], eight_bit::BLOCK as u32, 0)
+}
+
+fn codes(gpu: &Gpu, codes: &[u8]) -> Result<Slice, Error> {
+    let slice = gpu.alloc(Dtype::U8, codes.len())?;
+    slice.put(codes).map(|()| slice)
 }
 
 /// The form of the kernel that writes `copy`.

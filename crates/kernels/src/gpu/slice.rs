@@ -200,6 +200,15 @@ impl Slice {
         Ok(words(&self.get()?).collect())
     }
 
+    /// The codes; waits.
+    ///
+    /// # Errors
+    /// Elements that are none; what went wrong on the device since the last wait.
+    pub fn download_codes(&self) -> Result<Vec<u8>, Error> {
+        self.expect("Slice::download_codes", "self", Dtype::U8, self.len)?;
+        self.get()
+    }
+
     /// The bytes; waits.
     pub(crate) fn get(&self) -> Result<Vec<u8>, Error> {
         let mut bytes = vec![0; self.len * self.dtype.size()];

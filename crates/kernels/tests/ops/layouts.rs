@@ -1,9 +1,10 @@
 //! Packs and inputs for attention, and what the naive form makes of them.
 
 use super::support::*;
-use halo_kernels::attention::{Layout, Seg, Shape, naive};
+use halo_kernels::attention::{Layout, Shape, naive};
+use halo_kernels::gpu::checks;
 
-/// A forest of segments: every tree a random trie whose parents stand before their children.
+/// The checks' own, chosen by the tests' generator.
 pub(crate) fn forest(
     rng: &mut Rng,
     trees: usize,
@@ -11,34 +12,7 @@ pub(crate) fn forest(
     longest: usize,
     window: Option<usize>,
 ) -> Layout {
-    let mut layout = Layout {
-        segments: vec![],
-        window,
-    };
-    let mut row = 0;
-    for tree in 0..trees {
-        let first = layout.segments.len();
-        for s in 0..1 + rng.below(segments) {
-            let rows = row..row + rng.below(longest + 1);
-            row = rows.end;
-            let own = layout.segments.len();
-            let (kv, pos0) = if s == 0 {
-                (vec![own], [0, 3][rng.below(2)])
-            } else {
-                let parent = &layout.segments[first + rng.below(s)];
-                let mut kv = parent.kv.clone();
-                kv.push(own);
-                (kv, parent.pos0 + parent.rows.len())
-            };
-            layout.segments.push(Seg {
-                rows,
-                pos0,
-                kv,
-                tree,
-            });
-        }
-    }
-    layout
+    checks::forest(&mut |n| rng.below(n), trees, segments, longest, window)
 }
 
 pub(crate) fn shape(heads: usize, kv_heads: usize, head_dim: usize) -> Shape {
