@@ -59,7 +59,7 @@ pub mod weighting;
 
 pub use advantage::Advantage;
 pub use blocks::Blocks;
-pub use error::Error;
+pub use error::{Error, nearest};
 pub use evaluate::{Evaluation, Normalizer, evaluate};
 pub use example::{Batch, Label, Row, TokenColumns, Tokens};
 pub use loss::Loss;
