@@ -129,11 +129,14 @@ typedef struct halo_error {
   int32_t host_code;
   // The row, record or line at fault, from 0; -1 unknown.
   int64_t example;
-  // A stable name of the check, such as "loss.kto.beta".
+  // A stable name of the check, such as "loss.beta".
   char site[64];
   // For people; ends with NUL, cut between characters.
   char message[512];
 } halo_error;
+
+// A function whose type its description says: cast it before the call.
+typedef void (*halo_proc)(void);
 
 // What all calls share.
 typedef struct halo_runtime {
@@ -352,6 +355,11 @@ HALO_API const char *halo_registry_describe(void);
 // 1 if this build has a feature, 0 otherwise, also for one that it does not know: "session", "cuda", "head.f32".
 HALO_API
 int32_t halo_feature_has(const char *name);
+
+// An experimental function by its name; NULL for one that this build does not have. Such functions may change or go with any
+// version; their names are never used again.
+HALO_API
+halo_proc halo_proc_find(const char *name);
 
 // The name of a status, such as "HALO_E_SHAPE"; "unknown" for a number that is none.
 HALO_API const char *halo_status_name(halo_status status);
