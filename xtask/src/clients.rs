@@ -3,17 +3,19 @@
 //! A language whose compiler or runtime is not on this machine is left out with a line that says so.
 
 mod c;
+mod gates;
 
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
+use crate::dist::target_folder;
 use crate::shell::{self, Outcome, cargo, root};
 
 /// A language, and what proves that it can use the library.
 type Client = (&'static str, fn(&Library) -> Outcome);
 
-const CLIENTS: &[Client] = &[("C", c::run)];
+const CLIENTS: &[Client] = &[("C", c::run), ("Gates", gates::run)];
 
 /// Where the library was laid out: include/ and lib/, as after an installation.
 pub(crate) struct Library {
@@ -51,8 +53,7 @@ impl Library {
                     .map_err(problem)?;
             }
         }
-        let built =
-            std::env::var_os("CARGO_TARGET_DIR").map_or(root().join("target"), PathBuf::from);
+        let built = target_folder();
         for name in ["libhalo.so", "libhalo.a"] {
             let to = folder.join("lib").join(name);
             let _ = fs::remove_file(&to);
@@ -98,7 +99,7 @@ impl Library {
 }
 
 /// As the library names itself: before 1.0 with its minor version.
-fn soname() -> String {
+pub(crate) fn soname() -> String {
     let version: Vec<&str> = env!("CARGO_PKG_VERSION").split('.').collect();
     format!("libhalo.so.{}.{}", version[0], version[1])
 }

@@ -1,10 +1,13 @@
 //! `cargo xtask header`: the C interface as its users see it, from the text of crates/ffi.
 //!
 //! cbindgen writes include/halo.h; include/halo_api.json says the same with what a header cannot say (who owns what, which length
-//! belongs to which pointer) and is the source of every binding; crates/ffi/abi/halo.symbols is what the library exports.
+//! belongs to which pointer) and is the source of every binding; crates/ffi/abi/halo.symbols is what the library exports, and
+//! layout.lp64 beside it where every field lies.
 
 mod api;
 mod c;
+mod layout;
+pub(crate) mod rules;
 
 use std::fs;
 use std::sync::Mutex;
@@ -15,6 +18,8 @@ const CRATE: &str = "crates/ffi";
 const HEADER: &str = "include/halo.h";
 const API: &str = "include/halo_api.json";
 const SYMBOLS: &str = "crates/ffi/abi/halo.symbols";
+const LAYOUT: &str = "crates/ffi/abi/layout.lp64";
+const LAYOUT_TEST: &str = "crates/ffi/src/layout.rs";
 
 /// Writes all; `--check` compares instead.
 pub(crate) fn run(arguments: &[String]) -> Outcome {
@@ -45,12 +50,32 @@ fn documents() -> Result<Vec<(&'static str, String)>, String> {
             return Err(format!("cbindgen left {function} out of {HEADER}"));
         }
     }
-    let json = serde_json::to_string_pretty(&api.json()).map_err(|error| error.to_string())?;
+    let described = api.json();
+    rules::check(&described)?;
+    let json = serde_json::to_string_pretty(&described).map_err(|error| error.to_string())?;
     Ok(vec![
         (HEADER, header),
         (API, json + "\n"),
         (SYMBOLS, api.symbols()),
+        (LAYOUT, layout::text(&described)?),
+        (LAYOUT_TEST, layout::rust(&described, &modules()?)),
     ])
+}
+
+/// The interface as data, as it was written last.
+pub(crate) fn description() -> Result<serde_json::Value, String> {
+    let text = fs::read_to_string(root().join(API)).map_err(|error| format!("{API}: {error}"))?;
+    serde_json::from_str(&text).map_err(|error| format!("{API}: {error}"))
+}
+
+/// The modules that the crate exports.
+fn modules() -> Result<Vec<String>, String> {
+    let file = root().join(CRATE).join("src/lib.rs");
+    let text = fs::read_to_string(&file).map_err(|error| format!("{}: {error}", file.display()))?;
+    let names = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';'));
+    Ok(names.map(str::to_string).collect())
 }
 
 /// What cbindgen makes of the crate, without the tags that are for the bindings only.
@@ -114,7 +139,11 @@ impl log::Log for Warnings {
     fn log(&self, record: &log::Record) {
         let text = record.args().to_string();
         // Private items are meant to be left out, and DLTensor comes from its own header.
-        let expected = ["(not `pub`).", "(not `no_mangle`)."];
+        let expected = [
+            "(not `pub`).",
+            "(not `no_mangle`).",
+            "(not `no_mangle`, and has no `export_name` attribute)",
+        ];
         let expected =
             expected.iter().any(|end| text.ends_with(end)) || text.contains("Can't find DLTensor");
         if record.level() <= log::Level::Warn && !expected {

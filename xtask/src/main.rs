@@ -11,6 +11,7 @@ mod bench;
 mod clients;
 mod cuda;
 mod demo;
+mod dist;
 mod docs;
 mod emulated;
 mod header;
@@ -49,6 +50,11 @@ const TASKS: &[Task] = &[
         "clients",
         "build libhalo, then build and run the programs that use it",
         clients::run,
+    ),
+    (
+        "dist",
+        "the release archive of libhalo, and programs that use it; --full: with the built-in models",
+        dist::run,
     ),
     (
         "house",

@@ -38,7 +38,8 @@ macro_rules! opaque {
 }
 pub(crate) use opaque;
 
-/// A value with the mark of its users.
+/// A value with the mark of its users, which stands first whatever the value is.
+#[repr(C)]
 pub(crate) struct Handle<T> {
     /// [`LIVE`] until freed: debug builds catch most uses of what is none.
     magic: AtomicU64,
@@ -53,6 +54,13 @@ pub(crate) struct Handle<T> {
 const LIVE: u64 = 0x6861_6c6f_6c69_7665;
 const FREED: u64 = 0x6861_6c6f_6465_6164;
 const EXCLUSIVE: u32 = u32::MAX;
+
+/// A handle of any type, seen as far as its mark: for tests of the marks.
+#[cfg(feature = "test-hooks")]
+#[repr(transparent)]
+pub(crate) struct AnyHandle(Handle<()>);
+#[cfg(feature = "test-hooks")]
+opaque!(AnyHandle, ());
 
 // SAFETY: the value is reached through `Shared` and `Exclusive` only, whose marks exclude each other.
 unsafe impl<T: Send + Sync> Sync for Handle<T> {}
@@ -106,7 +114,7 @@ impl Host {
         handle: *const H,
     ) -> Outcome<Shared<'_, H::State>> {
         let handle = self.look(argument, handle)?;
-        let users = |users: u32| (users < EXCLUSIVE - 1).then_some(users + 1);
+        let users = |users: u32| (users < EXCLUSIVE - 1).then(|| users + 1);
         match handle
             .users
             .fetch_update(Ordering::Acquire, Ordering::Relaxed, users)

@@ -45,6 +45,10 @@ pub(crate) unsafe trait Sized32: Copy {
 /// No struct is longer than this, so nobody forgot to set its size.
 const ABSURD: usize = 1 << 16;
 
+/// No memory is longer: a length beyond it is a mistake, and following its pointer would end the host. A processor of 64 bits
+/// addresses 47 or 48 of them for a program.
+const MOST: usize = isize::MAX as usize >> (usize::BITS / 4);
+
 /// A place for one value.
 pub(crate) struct Out<T>(*mut T);
 
@@ -250,10 +254,26 @@ impl Host {
         start: *mut T,
         len: usize,
     ) -> Outcome<Outs<T>> {
-        if start.is_null() || len == 0 {
+        if start.is_null() {
             return Ok(Outs { start, len: 0 });
         }
-        check(argument, name, start, len)?;
+        self.required_outs(argument, name, start, len)
+    }
+
+    /// Places for results that the call is about.
+    ///
+    /// # Errors
+    /// NULL with a length; misaligned; longer than memory.
+    pub(crate) fn required_outs<T: Plain>(
+        &self,
+        argument: usize,
+        name: &'static str,
+        start: *mut T,
+        len: usize,
+    ) -> Outcome<Outs<T>> {
+        if len > 0 {
+            check(argument, name, start, len)?;
+        }
         Ok(Outs { start, len })
     }
 }
@@ -310,7 +330,7 @@ fn check<T>(argument: usize, name: &'static str, place: *const T, len: usize) ->
         );
     }
     match len.checked_mul(size_of::<T>()) {
-        Some(bytes) if bytes <= isize::MAX as usize => Ok(()),
+        Some(bytes) if bytes <= MOST => Ok(()),
         _ => fail(
             HALO_E_SHAPE,
             format!("{name} would have {len} elements, more than memory holds"),

@@ -16,10 +16,13 @@
 #[cfg(not(panic = "unwind"))]
 compile_error!("halo-ffi needs panic = \"unwind\": a panic must never reach the host");
 
+mod experimental;
 mod failure;
 mod guard;
 mod handle;
 mod intake;
+#[cfg(test)]
+mod layout;
 mod pool;
 mod settings;
 

@@ -5,6 +5,7 @@ use std::sync::OnceLock;
 
 use serde_json::json;
 
+use crate::experimental;
 use crate::failure::Failure;
 use crate::guard::{guard, guard_or};
 use crate::intake::Sized32;
@@ -133,6 +134,23 @@ pub unsafe extern "C" fn halo_feature_has(name: *const c_char) -> i32 {
         guard_or(0, |host| {
             let name = host.text(0, "name", name).unwrap_or_default();
             i32::from(FEATURES.contains(&(name, true)))
+        })
+    }
+}
+
+/// A function whose type its description says: cast it before the call.
+pub type halo_proc = Option<unsafe extern "C" fn()>;
+
+/// An experimental function by its name; NULL for one that this build does not have. Such functions may change or go with any
+/// version; their names are never used again.
+///
+/// @since 0.1
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn halo_proc_find(name: *const c_char) -> halo_proc {
+    // SAFETY: the caller keeps the header's rules.
+    unsafe {
+        guard_or(None, |host| {
+            experimental::find(host.text(0, "name", name).unwrap_or_default())
         })
     }
 }

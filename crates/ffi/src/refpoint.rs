@@ -202,7 +202,7 @@ pub unsafe extern "C" fn halo_refpoint_apply(
                 );
                 return Err(Failure::new(HALO_E_SHAPE, "count", message).argument(3));
             }
-            let out = host.outs(2, "row_values", row_values, count)?;
+            let out = host.required_outs(2, "row_values", row_values, count)?;
             let Some((sums, last)) = &point.last else {
                 let message = "apply needs the sums of the step: call halo_refpoint_finish first";
                 return Err(Failure::new(HALO_E_STATE, "refpoint", message).argument(0));

@@ -63,7 +63,7 @@ pub struct halo_error {
     pub host_code: i32,
     /// The row, record or line at fault, from 0; -1 unknown.
     pub example: i64,
-    /// A stable name of the check, such as "loss.kto.beta".
+    /// A stable name of the check, such as "loss.beta".
     pub site: [c_char; 64],
     /// For people; ends with NUL, cut between characters.
     pub message: [c_char; 512],
