@@ -3,6 +3,8 @@
 //! A language whose compiler or runtime is not on this machine is left out with a line that says so.
 
 mod c;
+mod python;
+mod vectors;
 
 use std::fs;
 use std::path::PathBuf;
@@ -13,7 +15,7 @@ use crate::shell::{self, Outcome, cargo, root};
 /// A language, and what proves that it can use the library.
 type Client = (&'static str, fn(&Library) -> Outcome);
 
-const CLIENTS: &[Client] = &[("C", c::run)];
+const CLIENTS: &[Client] = &[("C", c::run), ("Python", python::run)];
 
 /// Where the library was laid out: include/ and lib/, as after an installation.
 pub(crate) struct Library {

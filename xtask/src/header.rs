@@ -2,9 +2,12 @@
 //!
 //! cbindgen writes include/halo.h; include/halo_api.json says the same with what a header cannot say (who owns what, which length
 //! belongs to which pointer) and is the source of every binding; crates/ffi/abi/halo.symbols is what the library exports.
+//! The bindings' own declarations are written from the same description.
 
 mod api;
 mod c;
+mod prototype;
+mod python;
 
 use std::fs;
 use std::sync::Mutex;
@@ -15,6 +18,7 @@ const CRATE: &str = "crates/ffi";
 const HEADER: &str = "include/halo.h";
 const API: &str = "include/halo_api.json";
 const SYMBOLS: &str = "crates/ffi/abi/halo.symbols";
+const PYTHON: &str = "bindings/python/halo/_api.py";
 
 /// Writes all; `--check` compares instead.
 pub(crate) fn run(arguments: &[String]) -> Outcome {
@@ -45,11 +49,13 @@ fn documents() -> Result<Vec<(&'static str, String)>, String> {
             return Err(format!("cbindgen left {function} out of {HEADER}"));
         }
     }
-    let json = serde_json::to_string_pretty(&api.json()).map_err(|error| error.to_string())?;
+    let description = api.json();
+    let json = serde_json::to_string_pretty(&description).map_err(|error| error.to_string())?;
     Ok(vec![
         (HEADER, header),
         (API, json + "\n"),
         (SYMBOLS, api.symbols()),
+        (PYTHON, python::module(&description)),
     ])
 }
 
