@@ -4,6 +4,8 @@
 
 mod c;
 mod gates;
+mod python;
+mod vectors;
 
 use std::fs;
 use std::path::PathBuf;
@@ -15,7 +17,11 @@ use crate::shell::{self, Outcome, cargo, root};
 /// A language, and what proves that it can use the library.
 type Client = (&'static str, fn(&Library) -> Outcome);
 
-const CLIENTS: &[Client] = &[("C", c::run), ("Gates", gates::run)];
+const CLIENTS: &[Client] = &[
+    ("C", c::run),
+    ("Python", python::run),
+    ("Gates", gates::run),
+];
 
 /// Where the library was laid out: include/ and lib/, as after an installation.
 pub(crate) struct Library {

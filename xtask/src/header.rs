@@ -2,11 +2,13 @@
 //!
 //! cbindgen writes include/halo.h; include/halo_api.json says the same with what a header cannot say (who owns what, which length
 //! belongs to which pointer) and is the source of every binding; crates/ffi/abi/halo.symbols is what the library exports, and
-//! layout.lp64 beside it where every field lies.
+//! layout.lp64 beside it where every field lies. The bindings' own declarations are written from the same description.
 
 mod api;
 mod c;
 mod layout;
+mod prototype;
+mod python;
 pub(crate) mod rules;
 
 use std::fs;
@@ -20,6 +22,7 @@ const API: &str = "include/halo_api.json";
 const SYMBOLS: &str = "crates/ffi/abi/halo.symbols";
 const LAYOUT: &str = "crates/ffi/abi/layout.lp64";
 const LAYOUT_TEST: &str = "crates/ffi/src/layout.rs";
+const PYTHON: &str = "bindings/python/halo/_api.py";
 
 /// Writes all; `--check` compares instead.
 pub(crate) fn run(arguments: &[String]) -> Outcome {
@@ -59,6 +62,7 @@ fn documents() -> Result<Vec<(&'static str, String)>, String> {
         (SYMBOLS, api.symbols()),
         (LAYOUT, layout::text(&described)?),
         (LAYOUT_TEST, layout::rust(&described, &modules()?)),
+        (PYTHON, python::module(&described)),
     ])
 }
 
