@@ -3,9 +3,10 @@
 //! A language whose compiler or runtime is not on this machine is left out with a line that says so.
 
 mod c;
+mod cpp;
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::shell::{self, Outcome, cargo, root};
@@ -13,7 +14,7 @@ use crate::shell::{self, Outcome, cargo, root};
 /// A language, and what proves that it can use the library.
 type Client = (&'static str, fn(&Library) -> Outcome);
 
-const CLIENTS: &[Client] = &[("C", c::run)];
+const CLIENTS: &[Client] = &[("C", c::run), ("C++", cpp::run)];
 
 /// Where the library was laid out: include/ and lib/, as after an installation.
 pub(crate) struct Library {
@@ -42,15 +43,7 @@ impl Library {
         for part in ["include", "lib", "bin"] {
             fs::create_dir_all(folder.join(part)).map_err(problem)?;
         }
-        for entry in fs::read_dir(root().join("include"))
-            .map_err(problem)?
-            .flatten()
-        {
-            if entry.path().is_file() {
-                fs::copy(entry.path(), folder.join("include").join(entry.file_name()))
-                    .map_err(problem)?;
-            }
-        }
+        copy(&root().join("include"), &folder.join("include"))?;
         let built =
             std::env::var_os("CARGO_TARGET_DIR").map_or(root().join("target"), PathBuf::from);
         for name in ["libhalo.so", "libhalo.a"] {
@@ -95,6 +88,20 @@ impl Library {
         shell::run(&mut command)?;
         Ok(program)
     }
+}
+
+/// A folder with all that is in it.
+fn copy(from: &Path, to: &Path) -> Outcome {
+    let problem = |error: std::io::Error| format!("{}: {error}", from.display());
+    fs::create_dir_all(to).map_err(problem)?;
+    for entry in fs::read_dir(from).map_err(problem)?.flatten() {
+        let to = to.join(entry.file_name());
+        match entry.path().is_dir() {
+            true => copy(&entry.path(), &to)?,
+            false => fs::copy(entry.path(), to).map(drop).map_err(problem)?,
+        }
+    }
+    Ok(())
 }
 
 /// As the library names itself: before 1.0 with its minor version.

@@ -1,0 +1,79 @@
+//! C++: halo.hpp in every dialect, with and without exceptions, and with PyTorch's C++ library.
+
+mod libtorch;
+
+use std::process::Command;
+
+use super::{Library, output, there};
+use crate::shell::Outcome;
+
+const STRICT: &[&str] = &["-Wall", "-Wextra", "-Wpedantic", "-Werror", "-g"];
+const COMPILERS: &[&str] = &["g++", "clang++"];
+const DIALECTS: &[&str] = &["-std=c++17", "-std=c++20"];
+
+/// A program, further flags, and how its output begins.
+type Program = (&'static str, &'static [&'static str], &'static str);
+
+const PROGRAMS: &[Program] = &[
+    // The mean of the mismatched log-ratios 1, 0.5, -1 and 1.5, as bindings/c/kto_loss.c says.
+    ("kto_loss", &[], "z0 = 0.5\n"),
+    ("errors", &["-pthread"], "errors: with exceptions\n"),
+    (
+        "errors",
+        &["-pthread", "-fno-exceptions", "-fno-rtti"],
+        "errors: without exceptions\n",
+    ),
+];
+
+pub(super) fn run(library: &Library) -> Outcome {
+    for compiler in COMPILERS {
+        if !there(compiler) {
+            println!("  left out: no {compiler}");
+            continue;
+        }
+        for dialect in DIALECTS {
+            for program in PROGRAMS {
+                runs(library, compiler, dialect, program)?;
+            }
+        }
+        println!(
+            "  {compiler}: {} and without exceptions",
+            DIALECTS.join(", ")
+        );
+    }
+    same_as_c(library)?;
+    libtorch::run(library)
+}
+
+fn runs(library: &Library, compiler: &str, dialect: &str, program: &Program) -> Outcome {
+    let (name, flags, begins) = program;
+    let flags = [STRICT, flags, &[dialect]].concat();
+    let source = format!("bindings/cpp/{name}.cpp");
+    let built = library.compile(compiler, &flags, &[&source], &format!("{name}_cpp"))?;
+    let said = output(&mut Command::new(built))?;
+    match said.starts_with(begins) {
+        true => Ok(()),
+        false => Err(format!("{name}, {compiler} {dialect}, said\n{said}")),
+    }
+}
+
+/// The two languages print the same digits.
+fn same_as_c(library: &Library) -> Outcome {
+    let (c, cpp) = (
+        library.folder.join("bin/kto_loss"),
+        library.folder.join("bin/kto_loss_cpp"),
+    );
+    if !there("cc") || !cpp.exists() {
+        println!("  left out: C and C++ beside each other");
+        return Ok(());
+    }
+    library.compile("cc", &["-std=c99"], &["bindings/c/kto_loss.c"], "kto_loss")?;
+    let (c, cpp) = (
+        output(&mut Command::new(c))?,
+        output(&mut Command::new(cpp))?,
+    );
+    match c == cpp {
+        true => Ok(()),
+        false => Err(format!("kto_loss said in C\n{c}and in C++\n{cpp}")),
+    }
+}
