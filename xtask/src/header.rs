@@ -1,10 +1,12 @@
 //! `cargo xtask header`: the C interface as its users see it, from the text of crates/ffi.
 //!
 //! cbindgen writes include/halo.h; include/halo_api.json says the same with what a header cannot say (who owns what, which length
-//! belongs to which pointer) and is the source of every binding; crates/ffi/abi/halo.symbols is what the library exports.
+//! belongs to which pointer) and is the source of every binding; crates/ffi/abi/halo.symbols is what the library exports; and
+//! docs/c-api.md is for reading.
 
 mod api;
 mod c;
+mod reference;
 
 use std::fs;
 use std::sync::Mutex;
@@ -14,6 +16,7 @@ use crate::shell::{Outcome, root};
 const CRATE: &str = "crates/ffi";
 const HEADER: &str = "include/halo.h";
 const API: &str = "include/halo_api.json";
+const REFERENCE: &str = "docs/c-api.md";
 const SYMBOLS: &str = "crates/ffi/abi/halo.symbols";
 
 /// Writes all; `--check` compares instead.
@@ -45,11 +48,14 @@ fn documents() -> Result<Vec<(&'static str, String)>, String> {
             return Err(format!("cbindgen left {function} out of {HEADER}"));
         }
     }
-    let json = serde_json::to_string_pretty(&api.json()).map_err(|error| error.to_string())?;
+    let interface = api.json();
+    let reference = reference::page(&interface, &rules()?);
+    let json = serde_json::to_string_pretty(&interface).map_err(|error| error.to_string())?;
     Ok(vec![
         (HEADER, header),
         (API, json + "\n"),
         (SYMBOLS, api.symbols()),
+        (REFERENCE, reference),
     ])
 }
 
@@ -57,9 +63,7 @@ fn documents() -> Result<Vec<(&'static str, String)>, String> {
 fn header() -> Result<String, String> {
     let folder = root().join(CRATE);
     let mut config = cbindgen::Config::from_file(folder.join("cbindgen.toml"))?;
-    let rules = folder.join("header.h");
-    config.header =
-        Some(fs::read_to_string(&rules).map_err(|error| format!("{}: {error}", rules.display()))?);
+    config.header = Some(rules()?);
     let _ = log::set_logger(&WARNINGS).map(|()| log::set_max_level(log::LevelFilter::Warn));
     let bindings = cbindgen::Builder::new()
         .with_crate(&folder)
@@ -73,6 +77,12 @@ fn header() -> Result<String, String> {
     bindings.write(&mut text);
     let text = String::from_utf8(text).map_err(|error| error.to_string())?;
     Ok(untagged(&text))
+}
+
+/// The comment at the top of the header.
+fn rules() -> Result<String, String> {
+    let file = root().join(CRATE).join("header.h");
+    fs::read_to_string(&file).map_err(|error| format!("{}: {error}", file.display()))
 }
 
 /// `// @since 0.1` goes, and so does the tail of `// Out: z0. @len rows`.
