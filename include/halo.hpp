@@ -16,6 +16,7 @@
 
 #include "halo/batch.hpp"
 #include "halo/core.hpp"
+#include "halo/data.hpp"
 #include "halo/loss.hpp"
 #include "halo/span.hpp"
 

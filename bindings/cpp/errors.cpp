@@ -93,6 +93,15 @@ void state() {
   expect(kto->try_describe()->find("\"kto\"") != std::string::npos, "the loss describes itself");
 }
 
+void data() {
+  auto set = halo::dataset::try_new();
+  const std::vector<std::int32_t> tokens = {5, 6, 7, 2};
+  expect(bool(set->try_add(halo::record().tokens(tokens, 2).label(true))), "a record of tokens");
+  const auto beyond = set->try_add(halo::record().tokens(tokens, 5).label(false));
+  expect(!beyond && beyond.error().argument() == 1, "more prompt than tokens is refused");
+  expect(set->count() == 1, "what was refused was not added");
+}
+
 #if HALO_EXCEPTIONS
 void exceptions() {
   try {
@@ -117,6 +126,7 @@ void exceptions() {
 int main() {
   results();
   state();
+  data();
 #if HALO_EXCEPTIONS
   exceptions();
   std::puts("errors: with exceptions");

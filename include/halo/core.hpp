@@ -106,6 +106,7 @@ private:
 struct deleter {
   void operator()(halo_blob *handle) const noexcept { halo_blob_free(handle); }
   void operator()(halo_cancel *handle) const noexcept { halo_cancel_free(handle); }
+  void operator()(halo_dataset *handle) const noexcept { halo_dataset_free(handle); }
   void operator()(halo_loss *handle) const noexcept { halo_loss_free(handle); }
   void operator()(halo_refpoint *handle) const noexcept { halo_refpoint_free(handle); }
 };

@@ -2,10 +2,13 @@
 
 mod libtorch;
 
+use std::fs;
 use std::process::Command;
 
+use serde_json::Value;
+
 use super::{Library, output, there};
-use crate::shell::Outcome;
+use crate::shell::{Outcome, root};
 
 const STRICT: &[&str] = &["-Wall", "-Wextra", "-Wpedantic", "-Werror", "-g"];
 const COMPILERS: &[&str] = &["g++", "clang++"];
@@ -26,6 +29,7 @@ const PROGRAMS: &[Program] = &[
 ];
 
 pub(super) fn run(library: &Library) -> Outcome {
+    every_handle_is_freed()?;
     for compiler in COMPILERS {
         if !there(compiler) {
             println!("  left out: no {compiler}");
@@ -55,6 +59,24 @@ fn runs(library: &Library, compiler: &str, dialect: &str, program: &Program) -> 
         true => Ok(()),
         false => Err(format!("{name}, {compiler} {dialect}, said\n{said}")),
     }
+}
+
+/// core.hpp names no function of C but the ones that free: a handle that it misses could not be owned.
+fn every_handle_is_freed() -> Outcome {
+    let core = read("include/halo/core.hpp")?;
+    let api: Value =
+        serde_json::from_str(&read("include/halo_api.json")?).map_err(|error| error.to_string())?;
+    for handle in api["opaque"].as_array().into_iter().flatten() {
+        let free = format!("{}_free(handle)", handle["name"].as_str().unwrap_or(""));
+        if !core.contains(&free) {
+            return Err(format!("include/halo/core.hpp: deleter lacks {free}"));
+        }
+    }
+    Ok(())
+}
+
+fn read(file: &str) -> Result<String, String> {
+    fs::read_to_string(root().join(file)).map_err(|error| format!("{file}: {error}"))
 }
 
 /// The two languages print the same digits.
