@@ -31,3 +31,4 @@ pub mod library;
 pub mod loss;
 pub mod refpoint;
 pub mod status;
+pub mod trainer;
