@@ -5,6 +5,8 @@
 //   batch.label(label).logp(logp).ref_logp(ref_logp).common_refpoint(z0);   // vectors, arrays or spans: borrowed
 //   double value = kto.evaluate(batch, gradient);                           // gradient[i] = d value / d logp[i]
 //
+// A host with a model of its own derives from halo::host and is trained by halo::drive.
+//
 // Classes own their handle and move. Every method that can fail has two forms: the plain one throws halo::error; try_ returns a
 // halo::result, and is all there is under -fno-exceptions. What has no class is called by halo::call(f, ..), halo::make(f, ..)
 // and their try_ forms, which take any function of halo.h and leave the error record to the wrapper. Callbacks may throw: the
@@ -19,5 +21,6 @@
 #include "halo/data.hpp"
 #include "halo/loss.hpp"
 #include "halo/span.hpp"
+#include "halo/trainer.hpp"
 
 #endif // HALO_HPP

@@ -69,8 +69,10 @@ public:
 
   explicit operator bool() const noexcept { return value_.has_value(); }
   T &operator*() & noexcept { return *value_; }
+  const T &operator*() const & noexcept { return *value_; }
   T &&operator*() && noexcept { return std::move(*value_); }
   T *operator->() noexcept { return &*value_; }
+  const T *operator->() const noexcept { return &*value_; }
   // Only where there is no value.
   const halo::error &error() const noexcept { return error_; }
 #if HALO_EXCEPTIONS
@@ -109,6 +111,7 @@ struct deleter {
   void operator()(halo_dataset *handle) const noexcept { halo_dataset_free(handle); }
   void operator()(halo_loss *handle) const noexcept { halo_loss_free(handle); }
   void operator()(halo_refpoint *handle) const noexcept { halo_refpoint_free(handle); }
+  void operator()(halo_trainer *handle) const noexcept { halo_trainer_free(handle); }
 };
 
 // Owns a handle of C.
@@ -169,7 +172,7 @@ inline result<void> try_version_check() { return try_call(halo_version_check, HA
 inline void version_check() { try_version_check().value(); }
 #endif
 
-// Keeps what a callback threw until the call that it ran in has returned: no exception may cross the library.
+// Keeps what callbacks throw, the first of it, until the call that they ran in has returned: no exception may cross the library.
 class caught {
 public:
   // What the callback returns; 1, a failure, if it threw.
@@ -178,7 +181,7 @@ public:
     try {
       return callback();
     } catch (...) {
-      thrown_ = std::current_exception();
+      if (!thrown_) thrown_ = std::current_exception();
       return 1;
     }
 #else
@@ -191,11 +194,13 @@ public:
   void rethrow() {
     if (thrown_) std::rethrow_exception(std::exchange(thrown_, nullptr));
   }
+  void forget() noexcept { thrown_ = nullptr; }
 
 private:
   std::exception_ptr thrown_;
 #else
   void rethrow() noexcept {}
+  void forget() noexcept {}
 #endif
 };
 

@@ -2,7 +2,9 @@
 
 mod libtorch;
 
+use std::env;
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
@@ -12,6 +14,8 @@ use crate::shell::{Outcome, root};
 
 const STRICT: &[&str] = &["-Wall", "-Wextra", "-Wpedantic", "-Werror", "-g"];
 const COMPILERS: &[&str] = &["g++", "clang++"];
+/// The compiler of an MPI.
+const MPI: &str = "HALO_MPICXX";
 const DIALECTS: &[&str] = &["-std=c++17", "-std=c++20"];
 
 /// A program, further flags, and how its output begins.
@@ -21,10 +25,16 @@ const PROGRAMS: &[Program] = &[
     // The mean of the mismatched log-ratios 1, 0.5, -1 and 1.5, as bindings/c/kto_loss.c says.
     ("kto_loss", &[], "z0 = 0.5\n"),
     ("errors", &["-pthread"], "errors: with exceptions\n"),
+    ("drive", &[], "drive: with exceptions\n"),
     (
         "errors",
         &["-pthread", "-fno-exceptions", "-fno-rtti"],
         "errors: without exceptions\n",
+    ),
+    (
+        "drive",
+        &["-fno-exceptions", "-fno-rtti"],
+        "drive: without exceptions\n",
     ),
 ];
 
@@ -46,6 +56,7 @@ pub(super) fn run(library: &Library) -> Outcome {
         );
     }
     same_as_c(library)?;
+    mpi(library)?;
     libtorch::run(library)
 }
 
@@ -77,6 +88,21 @@ fn every_handle_is_freed() -> Outcome {
 
 fn read(file: &str) -> Result<String, String> {
     fs::read_to_string(root().join(file)).map_err(|error| format!("{file}: {error}"))
+}
+
+/// Two ranks and one, where there is an MPI; its compiler and starter stand in one folder.
+fn mpi(library: &Library) -> Outcome {
+    let compiler = env::var(MPI).unwrap_or_else(|_| "mpicxx".into());
+    if !there(&compiler) {
+        println!("  left out: MPI ({MPI}, or mpicxx)");
+        return Ok(());
+    }
+    let flags = [STRICT, &["-std=c++17"]].concat();
+    let program = library.compile(&compiler, &flags, &["bindings/cpp/mpi.cpp"], "mpi_cpp")?;
+    let starter = Path::new(&compiler).with_file_name("mpiexec");
+    let mut command = Command::new(starter);
+    print!("  {}", output(command.args(["-n", "2"]).arg(program))?);
+    Ok(())
 }
 
 /// The two languages print the same digits.
