@@ -21,11 +21,14 @@ mod guard;
 mod handle;
 mod intake;
 mod pool;
+mod tensor;
 
 pub mod batch;
 pub mod blob;
 pub mod cancel;
+pub mod head;
 pub mod library;
 pub mod loss;
+pub mod pairing;
 pub mod refpoint;
 pub mod status;

@@ -5,9 +5,10 @@
 use crate::Error;
 use crate::error::length;
 use half::slice::HalfFloatSliceExt;
-use half::{bf16, f16};
 use rayon::prelude::*;
 use std::ops::Range;
+
+pub use half::{bf16, f16};
 
 /// Numbers that are read.
 #[derive(Clone, Copy, Debug)]
@@ -44,6 +45,15 @@ impl<'a> Elements<'a> {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Those of `range`.
+    pub fn range(&self, range: Range<usize>) -> Elements<'a> {
+        match self {
+            Elements::F32(x) => Elements::F32(&x[range]),
+            Elements::Bf16(x) => Elements::Bf16(&x[range]),
+            Elements::F16(x) => Elements::F16(&x[range]),
+        }
     }
 
     /// Those of `range` as f32: the buffer's own, or a copy in `scratch`.
@@ -185,7 +195,7 @@ impl<'a> ElementsMut<'a> {
     }
 
     /// The same places, for a shorter time.
-    pub(crate) fn again(&mut self) -> ElementsMut<'_> {
+    pub fn again(&mut self) -> ElementsMut<'_> {
         match self {
             ElementsMut::F32(x) => ElementsMut::F32(x),
             ElementsMut::Bf16(x) => ElementsMut::Bf16(x),
