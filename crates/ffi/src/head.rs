@@ -3,6 +3,8 @@
 mod backward;
 mod forward;
 mod inputs;
+#[cfg(test)]
+mod tests;
 
 use std::ffi::c_void;
 

@@ -12,30 +12,30 @@ use crate::status::*;
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct DLTensor {
-    data: *mut c_void,
-    device: Device,
-    ndim: i32,
-    dtype: Code,
-    shape: *const i64,
-    strides: *const i64,
-    byte_offset: u64,
+    pub(crate) data: *mut c_void,
+    pub(crate) device: Device,
+    pub(crate) ndim: i32,
+    pub(crate) dtype: Code,
+    pub(crate) shape: *const i64,
+    pub(crate) strides: *const i64,
+    pub(crate) byte_offset: u64,
 }
 // SAFETY: numbers and pointers without padding; the test below holds the offsets.
 unsafe impl Plain for DLTensor {}
 
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
-struct Device {
-    kind: i32,
-    id: i32,
+pub(crate) struct Device {
+    pub(crate) kind: i32,
+    pub(crate) id: i32,
 }
 
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq)]
-struct Code {
-    class: u8,
-    bits: u8,
-    lanes: u16,
+pub(crate) struct Code {
+    pub(crate) class: u8,
+    pub(crate) bits: u8,
+    pub(crate) lanes: u16,
 }
 
 /// Types of elements that this version reads.
@@ -300,6 +300,26 @@ impl Tensor {
         };
         let (a, b) = (range(self), range(other));
         a.start < b.end && b.start < a.end && !a.is_empty() && !b.is_empty()
+    }
+}
+
+#[cfg(test)]
+impl DLTensor {
+    /// As a host fills it; the shape must outlive it.
+    pub(crate) fn of(data: *mut c_void, class: u8, bits: u8, shape: &[i64]) -> DLTensor {
+        DLTensor {
+            data,
+            device: Device { kind: 1, id: 0 },
+            ndim: shape.len() as i32,
+            dtype: Code {
+                class,
+                bits,
+                lanes: 1,
+            },
+            shape: shape.as_ptr(),
+            strides: std::ptr::null(),
+            byte_offset: 0,
+        }
     }
 }
 
