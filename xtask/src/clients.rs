@@ -40,10 +40,10 @@ impl Library {
         shell::run(&mut cargo("build --package halo-ffi --features test-hooks"))?;
         let folder = root().join("target/libhalo");
         let problem = |error: std::io::Error| format!("{}: {error}", folder.display());
-        for part in ["include", "lib", "bin"] {
+        for part in ["lib", "bin"] {
             fs::create_dir_all(folder.join(part)).map_err(problem)?;
         }
-        copy(&root().join("include"), &folder.join("include"))?;
+        copy(&root().join("include"), &folder.join("include")).map_err(problem)?;
         let built =
             std::env::var_os("CARGO_TARGET_DIR").map_or(root().join("target"), PathBuf::from);
         for name in ["libhalo.so", "libhalo.a"] {
@@ -90,15 +90,15 @@ impl Library {
     }
 }
 
-/// A folder with all that is in it.
-fn copy(from: &Path, to: &Path) -> Outcome {
-    let problem = |error: std::io::Error| format!("{}: {error}", from.display());
-    fs::create_dir_all(to).map_err(problem)?;
-    for entry in fs::read_dir(from).map_err(problem)?.flatten() {
+/// A folder with all it holds.
+fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
         let to = to.join(entry.file_name());
-        match entry.path().is_dir() {
+        match entry.file_type()?.is_dir() {
             true => copy(&entry.path(), &to)?,
-            false => fs::copy(entry.path(), to).map(drop).map_err(problem)?,
+            false => fs::copy(entry.path(), to).map(|_| ())?,
         }
     }
     Ok(())
