@@ -2,13 +2,15 @@
 //!
 //! cbindgen writes include/halo.h; include/halo_api.json says the same with what a header cannot say (who owns what, which length
 //! belongs to which pointer) and is the source of every binding; crates/ffi/abi/halo.symbols is what the library exports, and
-//! layout.lp64 beside it where every field lies. The bindings' own declarations are written from the same description.
+//! layout.lp64 beside it where every field lies. The bindings' own declarations are written from the same description,
+//! and docs/c-api.md is for reading.
 
 mod api;
 mod c;
 mod layout;
 mod prototype;
 mod python;
+mod reference;
 pub(crate) mod rules;
 
 use std::fs;
@@ -19,6 +21,7 @@ use crate::shell::{Outcome, root};
 const CRATE: &str = "crates/ffi";
 const HEADER: &str = "include/halo.h";
 const API: &str = "include/halo_api.json";
+const REFERENCE: &str = "docs/c-api.md";
 const SYMBOLS: &str = "crates/ffi/abi/halo.symbols";
 const LAYOUT: &str = "crates/ffi/abi/layout.lp64";
 const LAYOUT_TEST: &str = "crates/ffi/src/layout.rs";
@@ -55,6 +58,7 @@ fn documents() -> Result<Vec<(&'static str, String)>, String> {
     }
     let described = api.json();
     rules::check(&described)?;
+    let reference = reference::page(&described, &rules()?);
     let json = serde_json::to_string_pretty(&described).map_err(|error| error.to_string())?;
     Ok(vec![
         (HEADER, header),
@@ -63,6 +67,7 @@ fn documents() -> Result<Vec<(&'static str, String)>, String> {
         (LAYOUT, layout::text(&described)?),
         (LAYOUT_TEST, layout::rust(&described, &modules()?)),
         (PYTHON, python::module(&described)),
+        (REFERENCE, reference),
     ])
 }
 
@@ -86,9 +91,7 @@ fn modules() -> Result<Vec<String>, String> {
 fn header() -> Result<String, String> {
     let folder = root().join(CRATE);
     let mut config = cbindgen::Config::from_file(folder.join("cbindgen.toml"))?;
-    let rules = folder.join("header.h");
-    config.header =
-        Some(fs::read_to_string(&rules).map_err(|error| format!("{}: {error}", rules.display()))?);
+    config.header = Some(rules()?);
     let _ = log::set_logger(&WARNINGS).map(|()| log::set_max_level(log::LevelFilter::Warn));
     let bindings = cbindgen::Builder::new()
         .with_crate(&folder)
@@ -102,6 +105,12 @@ fn header() -> Result<String, String> {
     bindings.write(&mut text);
     let text = String::from_utf8(text).map_err(|error| error.to_string())?;
     Ok(untagged(&text))
+}
+
+/// The comment at the top of the header.
+fn rules() -> Result<String, String> {
+    let file = root().join(CRATE).join("header.h");
+    fs::read_to_string(&file).map_err(|error| format!("{}: {error}", file.display()))
 }
 
 /// `// @since 0.1` goes, and so does the tail of `// Out: z0. @len rows`.

@@ -43,7 +43,7 @@ const TASKS: &[Task] = &[
     ),
     (
         "header",
-        "write include/halo.h, halo_api.json and the symbol list from crates/ffi; --check compares",
+        "write include/halo.h, halo_api.json, docs/c-api.md and the symbol list from crates/ffi; --check compares",
         header::run,
     ),
     (

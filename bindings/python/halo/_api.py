@@ -8,6 +8,10 @@ from numpy.typing import ArrayLike
 
 #: What cffi reads: the declarations of include/halo.h.
 CDEF = """\
+typedef struct { int32_t device_type; int32_t device_id; } DLDevice;
+typedef struct { uint8_t code; uint8_t bits; uint16_t lanes; } DLDataType;
+typedef struct { void *data; DLDevice device; int32_t ndim; DLDataType dtype; int64_t *shape; int64_t *strides; uint64_t byte_offset; } DLTensor;
+struct DLManagedTensorVersioned;
 typedef int32_t halo_status;
 typedef uint32_t halo_work_kind;
 typedef struct halo_blob halo_blob;
@@ -19,6 +23,10 @@ typedef struct halo_trainer halo_trainer;
 typedef struct halo_batch halo_batch;
 typedef struct halo_str halo_str;
 typedef struct halo_record halo_record;
+typedef struct halo_exec halo_exec;
+typedef struct halo_head halo_head;
+typedef struct halo_head_stats halo_head_stats;
+typedef struct halo_head_grads halo_head_grads;
 typedef struct halo_runtime halo_runtime;
 typedef struct halo_loss_result halo_loss_result;
 typedef struct halo_refpoint_value halo_refpoint_value;
@@ -75,6 +83,44 @@ struct halo_record {
   double score;
   double weight;
   double beta_scale;
+};
+struct halo_exec {
+  uint32_t struct_size;
+  uint32_t flags;
+  void *stream;
+  void *workspace;
+  size_t workspace_size;
+  int32_t *device_status;
+};
+struct halo_head {
+  uint32_t struct_size;
+  uint32_t flags;
+  const DLTensor *hidden;
+  const DLTensor *weight;
+  const DLTensor *bias;
+  const DLTensor *logits;
+  const DLTensor *targets;
+  double temperature;
+  double softcap;
+  uint64_t chunk;
+};
+struct halo_head_stats {
+  uint32_t struct_size;
+  uint32_t reserved;
+  DLTensor *logp;
+  DLTensor *lse;
+  DLTensor *entropy;
+  DLTensor *unit_d_hidden;
+};
+struct halo_head_grads {
+  uint32_t struct_size;
+  uint32_t flags;
+  const DLTensor *d_logp;
+  const DLTensor *d_entropy;
+  DLTensor *d_hidden;
+  DLTensor *d_weight;
+  DLTensor *d_bias;
+  DLTensor *d_logits;
 };
 struct halo_runtime {
   uint32_t struct_size;
@@ -150,6 +196,9 @@ halo_status halo_dataset_add_json(halo_dataset *data, const char *line, size_t l
 uint64_t halo_dataset_count(const halo_dataset *data);
 halo_status halo_dataset_diagnose(const halo_dataset *data, const char *config_json, halo_blob **json, halo_error *err);
 void halo_dataset_free(halo_dataset *data);
+halo_status halo_head_workspace(const halo_head *head, size_t *bytes, halo_error *err);
+halo_status halo_head_forward(const halo_head *head, const halo_head_stats *stats, const halo_exec *exec, halo_error *err);
+halo_status halo_head_backward(const halo_head *head, const halo_head_stats *stats, const halo_head_grads *grads, const halo_exec *exec, halo_error *err);
 uint32_t halo_version_number(void);
 const char *halo_version_text(void);
 halo_status halo_version_check(uint32_t header, halo_error *err);
@@ -167,6 +216,7 @@ halo_status halo_loss_count(const halo_loss *loss, const halo_batch *batch, doub
 halo_status halo_loss_evaluate(const halo_loss *loss, const halo_batch *batch, halo_loss_result *result, halo_error *err);
 halo_status halo_loss_summarize(const halo_loss *loss, const double *metric_sums, size_t count, halo_blob **json, halo_error *err);
 void halo_loss_free(halo_loss *loss);
+halo_status halo_pairing_draw(size_t rows, const uint64_t *group, uint64_t seed, uint32_t *partner, halo_error *err);
 halo_status halo_refpoint_new(const char *name, const char *params_json, halo_refpoint **out, halo_error *err);
 halo_status halo_refpoint_of_loss(const halo_loss *loss, halo_refpoint **out, halo_error *err);
 size_t halo_refpoint_width(const halo_refpoint *point, size_t groups);
@@ -197,6 +247,14 @@ HALO_ROLE_SCORED = 0
 HALO_ROLE_MISMATCH = 1
 #: halo_record.score is set.
 HALO_RECORD_SCORE = 1
+#: Ask for results that do not depend on scheduling. On the CPU they never do, for a given number of threads.
+HALO_EXEC_DETERMINISTIC = 1
+#: In device_status: a result is NaN or infinite.
+HALO_DEVICE_NONFINITE = 1
+#: In device_status: a target lies outside the vocabulary; its row gives 0.
+HALO_DEVICE_BAD_TARGET = 2
+#: Add into d_weight and d_bias instead of overwriting them.
+HALO_GRADS_ACCUMULATE = 1
 #: Incompatible changes.
 HALO_ABI_MAJOR = 0
 #: Additions since then.
@@ -284,6 +342,9 @@ PARAMETERS = {
     "halo_dataset_load": ("data", "path", "options_json"),
     "halo_dataset_add_json": ("data", "line", "len"),
     "halo_dataset_diagnose": ("data", "config_json", "json"),
+    "halo_head_workspace": ("head", "bytes"),
+    "halo_head_forward": ("head", "stats", "exec"),
+    "halo_head_backward": ("head", "stats", "grads", "exec"),
     "halo_version_check": ("header",),
     "halo_runtime_configure": ("options",),
     "halo_loss_new": ("name", "params_json", "out"),
@@ -291,6 +352,7 @@ PARAMETERS = {
     "halo_loss_count": ("loss", "batch", "counts", "width"),
     "halo_loss_evaluate": ("loss", "batch", "result"),
     "halo_loss_summarize": ("loss", "metric_sums", "count", "json"),
+    "halo_pairing_draw": ("rows", "group", "seed", "partner"),
     "halo_refpoint_new": ("name", "params_json", "out"),
     "halo_refpoint_of_loss": ("loss", "out"),
     "halo_refpoint_accumulate": ("point", "batch", "acc", "width"),
