@@ -84,6 +84,9 @@
 // Prompt x with another prompt's completion y': read by reference points, gets no gradient.
 #define HALO_ROLE_MISMATCH 1
 
+// halo_record.score is set.
+#define HALO_RECORD_SCORE 1
+
 // Incompatible changes.
 #define HALO_ABI_MAJOR 0
 
@@ -107,6 +110,9 @@ typedef struct halo_blob halo_blob;
 
 // Stops a long call that it was given to.
 typedef struct halo_cancel halo_cancel;
+
+// Records in their order. What it is attached to shares it, and from then on it does not change.
+typedef struct halo_dataset halo_dataset;
 
 // A loss with its parameters. It never changes, so many threads may use it at once.
 typedef struct halo_loss halo_loss;
@@ -134,6 +140,50 @@ typedef struct halo_error {
   // For people; ends with NUL, cut between characters.
   char message[512];
 } halo_error;
+
+// Text by its length. It stands inside structs only, and never changes.
+typedef struct halo_str {
+  // UTF-8; may hold any character.
+  const char *data;
+  // In bytes.
+  size_t len;
+} halo_str;
+
+// One completion of one prompt. A pair is two records of one group and one prompt, labelled +1 and -1.
+typedef struct halo_record {
+  // sizeof(halo_record) as the host compiled it.
+  uint32_t struct_size;
+  // HALO_RECORD_*.
+  uint32_t flags;
+  // Its name in messages; empty = its number.
+  struct halo_str id;
+  // Text for a halo_session, which has a tokenizer.
+  struct halo_str prompt;
+  // Text behind the prompt.
+  struct halo_str completion;
+  // Instead of text: the prompt, then the completion with its end-of-sequence token.
+  const int32_t *tokens;
+  // How many tokens there are.
+  size_t token_count;
+  // How many of them are prompt. Without a prompt the completion's first token is context and not scored.
+  size_t prompt_tokens;
+  // Log-probabilities of the scored tokens when the completion was sampled, nats; NULL = not known.
+  const double *old_logps;
+  // How many old_logps there are.
+  size_t old_logp_count;
+  // Equal and nonzero = two records that are a pair.
+  uint64_t group;
+  // +1 desirable or chosen, -1 undesirable or rejected, 0 not judged.
+  int32_t label;
+  // 0.
+  uint32_t reserved;
+  // A reward or rating, with HALO_RECORD_SCORE.
+  double score;
+  // Multiplies the example's loss, of a pair the chosen record's; 0 = 1.
+  double weight;
+  // The example's beta in units of the loss's, of a pair the chosen record's; 0 = 1.
+  double beta_scale;
+} halo_record;
 
 // What all calls share.
 typedef struct halo_runtime {
@@ -328,6 +378,46 @@ HALO_API void halo_cancel_reset(struct halo_cancel *cancel);
 
 // Frees a token; NULL is nothing to free. A call that has it goes on.
 HALO_API void halo_cancel_free(struct halo_cancel *cancel);
+
+// A data set without records.
+HALO_API HALO_MUST_USE halo_status halo_dataset_new(struct halo_dataset **out, struct halo_error *err);
+
+// Adds one record; the data set copies it.
+HALO_API HALO_MUST_USE
+halo_status halo_dataset_add(struct halo_dataset *data,
+                             const struct halo_record *record,
+                             struct halo_error *err);
+
+// Adds the lines of a JSONL file, plain or gzip, in any of the shapes that `halo train` reads. options_json: limit, the most
+// lines to add. On failure nothing is added, and err->example is the line at fault, from 0. Needs a build with "session".
+HALO_API HALO_MUST_USE
+halo_status halo_dataset_load(struct halo_dataset *data,
+                              const char *path,
+                              const char *options_json,
+                              struct halo_error *err);
+
+// Adds one line of JSON, in any shape that a JSONL file may have. Needs a build with "session".
+HALO_API HALO_MUST_USE
+halo_status halo_dataset_add_json(struct halo_dataset *data,
+                                  const char *line,
+                                  size_t len,
+                                  struct halo_error *err);
+
+// How many records (of a file: lines) were added; 0 for NULL.
+HALO_API uint64_t halo_dataset_count(const struct halo_dataset *data);
+
+// JSON: what the data is, its contradictions, and which losses fit it: what `halo advise` says. config_json: weak (false: labels
+// made of an indirect signal), noise (share of labels known to be wrong), fine_comparisons (pairs compare answers that are both
+// good), score_threshold (from which score on a completion without a label is desirable). Words are counted where there is text.
+// Needs a build with "session".
+HALO_API HALO_MUST_USE
+halo_status halo_dataset_diagnose(const struct halo_dataset *data,
+                                  const char *config_json,
+                                  struct halo_blob **json,
+                                  struct halo_error *err);
+
+// Frees a data set; NULL is nothing to free. What it is attached to goes on.
+HALO_API void halo_dataset_free(struct halo_dataset *data);
 
 // The HALO_ABI_VERSION that the library was built with.
 HALO_API uint32_t halo_version_number(void);
