@@ -30,4 +30,6 @@ pub mod dataset;
 pub mod library;
 pub mod loss;
 pub mod refpoint;
+pub mod run;
+pub mod session;
 pub mod status;
