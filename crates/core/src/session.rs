@@ -158,6 +158,14 @@ impl Session {
         })
     }
 
+    /// Another peak learning rate, from the next step on; the schedule goes on, and checkpoints remember it.
+    ///
+    /// # Errors
+    /// A rate that is negative or not finite.
+    pub fn set_learning_rate(&mut self, rate: f64) -> Result<()> {
+        Ok(self.machine.set_learning_rate(rate)?)
+    }
+
     /// Optimizer steps of the whole run.
     pub fn total_steps(&self) -> u64 {
         self.machine.total_steps()
@@ -222,12 +230,8 @@ impl Session {
     /// After an error in the midst of a step its gradient is worth nothing: the step is to begin anew.
     fn or_give_up<T>(&mut self, result: Result<T>) -> Result<T> {
         if result.is_err() {
-            self.machine = Machine::restore(
-                self.machine.plan().clone(),
-                self.machine.data().clone(),
-                self.machine.loss().clone(),
-                &self.machine.state(),
-            )?;
+            // The machine's error only says that the step is offered again; the first error is the one to report.
+            let _ = self.machine.submit(Answer::Failed { code: 1 });
             (self.tape, self.started) = (None, None);
             self.ready.model.bank.clear()?;
         }

@@ -213,7 +213,10 @@ pub unsafe extern "C" fn halo_session_tokenize(
             let out = host.blob(4, "int32s", int32s)?;
             rows::known(3, flags, HALO_TOKENIZE_CONTINUATION)?;
             let tokens = session.tokenize(text, flags & HALO_TOKENIZE_CONTINUATION != 0)?;
-            let bytes: Vec<u8> = tokens.iter().flat_map(|token| token.to_ne_bytes()).collect();
+            let bytes: Vec<u8> = tokens
+                .iter()
+                .flat_map(|token| token.to_ne_bytes())
+                .collect();
             out.give(Blob::new(&bytes));
             Ok(())
         })

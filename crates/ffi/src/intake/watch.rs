@@ -1,5 +1,13 @@
 //! The host's callbacks and its wish to stop.
 
+#![cfg_attr(
+    not(feature = "session"),
+    allow(
+        dead_code,
+        reason = "without sessions no call is long enough to be watched"
+    )
+)]
+
 use std::ffi::CStr;
 
 use super::Host;

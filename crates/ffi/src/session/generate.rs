@@ -35,15 +35,18 @@ impl Session {
         let (model, tokenizer) = (self.stage.model()?.model(), self.tokenizer()?);
         if model.decoder.config().score_head {
             let message = "this is a reward model: it scores, and writes no text";
-            return Err(Failure::new(HALO_E_UNSUPPORTED, "session.generate", message));
+            return Err(Failure::new(
+                HALO_E_UNSUPPORTED,
+                "session.generate",
+                message,
+            ));
         }
         let prompt = Prompt::text(tokenizer, "prompt", prompt)
             .map_err(|error| Failure::from(error).argument(1))?;
         let most = sampling.max_new_tokens as u64;
         watch.go_on(c"generate", 0, most)?;
         let (prompts, end) = ([prompt.tokens], tokenizer.stop_tokens());
-        let mut decoding =
-            work(|| Decoding::new(&model.decoder, &prompts, 0, end, &sampling))?;
+        let mut decoding = work(|| Decoding::new(&model.decoder, &prompts, 0, end, &sampling))?;
         let mut stream = Stream::default();
         loop {
             let goes_on = work(|| decoding.step())?;

@@ -36,9 +36,8 @@ impl Session {
         };
         let entries = model.bank.entries().iter();
         let tensors = entries.map(|entry| json!({"name": entry.name, "shape": entry.shape}));
-        let report = |data: &Option<halo_core::session::Data>| {
-            data.as_ref().map(|data| json!(data.report))
-        };
+        let report =
+            |data: &Option<halo_core::session::Data>| data.as_ref().map(|data| json!(data.report));
         Ok(json!({
             "engine": halo_core::ENGINE,
             "model": model.config_json,

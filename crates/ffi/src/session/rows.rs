@@ -1,5 +1,10 @@
 //! Sequences of the host's, as tokens.
 
+#![cfg_attr(
+    not(feature = "session"),
+    allow(dead_code, reason = "without sessions rows are refused before they are used")
+)]
+
 use halo_train::{Dataset, Record, Unit};
 
 use crate::failure::{Failure, Outcome};
@@ -49,7 +54,10 @@ impl Rows {
                 return wrong(4, row, format!("row {row}: token {token} is negative"));
             }
             let own: Vec<u32> = own.iter().map(|token| *token as u32).collect();
-            match usize::try_from(prompt).ok().and_then(|at| own.split_at_checked(at)) {
+            match usize::try_from(prompt)
+                .ok()
+                .and_then(|at| own.split_at_checked(at))
+            {
                 Some((prompt, completion)) => {
                     all.prompts.push(prompt.to_vec());
                     all.completions.push(completion.to_vec());
@@ -68,7 +76,10 @@ impl Rows {
     /// Another number of places than numbers.
     pub(super) fn fits(&self, count: usize, by_token: bool) -> Outcome {
         let (wanted, what) = match by_token {
-            true => (self.completions.iter().map(Vec::len).sum(), "completion tokens"),
+            true => (
+                self.completions.iter().map(Vec::len).sum(),
+                "completion tokens",
+            ),
             false => (self.completions.len(), "rows"),
         };
         if count == wanted {

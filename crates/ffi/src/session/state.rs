@@ -69,7 +69,8 @@ impl Session {
             "eval" => {}
             "train" if self.train.is_none() => {}
             "train" => {
-                let message = "the session has training data already (attached, or as config_json's data)";
+                let message =
+                    "the session has training data already (attached, or as config_json's data)";
                 return Err(out_of_order(message));
             }
             _ => {
@@ -144,7 +145,10 @@ impl Session {
         const KEYS: [&str; 2] = ["lr", "learning_rate"];
         if !KEYS.contains(&key) {
             let near = halo_loss::nearest(key, &KEYS).unwrap_or(KEYS[1]);
-            let message = format!("did you mean {near:?}? key = {key:?}; known: {}", KEYS.join(", "));
+            let message = format!(
+                "did you mean {near:?}? key = {key:?}; known: {}",
+                KEYS.join(", ")
+            );
             return Err(Failure::new(HALO_E_NOT_FOUND, "session.set", message).argument(1));
         }
         let rate = match serde_json::from_str::<Value>(value) {
