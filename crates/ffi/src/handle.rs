@@ -106,7 +106,7 @@ impl Host {
         handle: *const H,
     ) -> Outcome<Shared<'_, H::State>> {
         let handle = self.look(argument, handle)?;
-        let users = |users: u32| (users < EXCLUSIVE - 1).then_some(users + 1);
+        let users = |users: u32| (users < EXCLUSIVE - 1).then(|| users + 1);
         match handle
             .users
             .fetch_update(Ordering::Acquire, Ordering::Relaxed, users)

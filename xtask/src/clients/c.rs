@@ -70,10 +70,29 @@ fn train(library: &Library) -> Outcome {
     match ours.len() == 6 && ours == theirs {
         true => {
             println!("halo train has the same losses, to the last digit");
-            Ok(())
+            misuse(library, &scratch)
         }
         false => Err(format!("losses in C {ours:?}, of halo train {theirs:?}")),
     }
+}
+
+/// Wrong calls, stops, damaged checkpoints, forks.
+fn misuse(library: &Library, scratch: &Path) -> Outcome {
+    let program = library.compile(
+        "cc",
+        &[&["-std=c99", "-g"], STRICT].concat(),
+        &["bindings/c/session_misuse.c"],
+        "session_misuse",
+    )?;
+    let folder = scratch.join("misuse");
+    fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    let mut command = Command::new(program);
+    command.arg(root().join(MODEL));
+    print!(
+        "{}",
+        output(command.arg(scratch.join("data.jsonl")).arg(folder))?
+    );
+    Ok(())
 }
 
 /// The losses of `halo train` with the settings that train.c has.

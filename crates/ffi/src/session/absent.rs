@@ -86,3 +86,44 @@ impl Session {
         match *self {}
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::ptr::{null, null_mut};
+
+    use super::super::*;
+
+    #[test]
+    fn without_the_feature_every_function_answers_unsupported() {
+        let mut err = halo_error {
+            struct_size: size_of::<halo_error>() as u32,
+            // SAFETY: zeros are a value of it.
+            ..unsafe { std::mem::zeroed() }
+        };
+        let (s, c, e) = (null_mut(), null(), &raw mut err);
+        // SAFETY: NULL may be passed for everything.
+        let answers = unsafe {
+            [
+                halo_session_new(c"{}".as_ptr(), null_mut(), e),
+                halo_session_attach(s, c, null(), e),
+                halo_session_train(s, null(), e),
+                halo_session_evaluate(s, null(), e),
+                halo_session_set(s, c, c, e),
+                halo_session_metrics(s, null_mut(), e),
+                halo_session_describe(s, null_mut(), e),
+                halo_session_tokenize(s, c, 0, 0, null_mut(), e),
+                halo_session_score(s, 0, null(), null(), null(), 0, null_mut(), 0, e),
+                halo_session_generate(s, c, 0, c, null(), null_mut(), e),
+                halo_session_save(s, c, e),
+                halo_session_load(s, c, e),
+                halo_session_export(s, c, c, e),
+            ]
+        };
+        assert_eq!(answers, [HALO_E_UNSUPPORTED; 13]);
+        // SAFETY: NULL is nothing to free.
+        unsafe { halo_session_free(s) };
+        let message = err.message.map(|c| c as u8);
+        let message = String::from_utf8_lossy(&message).into_owned();
+        assert!(message.contains("--features session"), "{message}");
+    }
+}

@@ -2,7 +2,10 @@
 
 #![cfg_attr(
     not(feature = "session"),
-    allow(dead_code, reason = "without sessions rows are refused before they are used")
+    allow(
+        dead_code,
+        reason = "without sessions rows are refused before they are used"
+    )
 )]
 
 use halo_train::{Dataset, Record, Unit};
