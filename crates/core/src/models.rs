@@ -32,7 +32,7 @@ pub use config::DecoderConfig;
 pub use decoder::{Decoder, Tape};
 pub use load::{Loaded, Readout, Training, load, load_for};
 pub use peft::base_name;
-pub use save::{export, save_adapter, save_model};
+pub use save::{export, export_adapter, save_adapter, save_model};
 
 pub use crate::tensor_file::SaveDtype;
 

@@ -12,6 +12,7 @@ use crate::ops::optim::{self, Update};
 use crate::tensor_file::Content;
 use crate::weights::Weights;
 use crate::{Error, Result};
+pub(crate) use runs::Kept;
 use runs::Run;
 
 /// In what AdamW keeps its two moments, by transformers' names without the word torch.
@@ -123,12 +124,20 @@ impl Optimizer {
         Ok(all)
     }
 
-    /// Puts the moments of a checkpoint back.
+    /// Reads the moments of a checkpoint; nothing is changed by it.
     ///
     /// # Errors
     /// Tensors that are missing or not of the bank's shapes.
-    pub(crate) fn restore(&mut self, bank: &Bank, stored: &Weights) -> Result<()> {
-        let mut runs = self.runs.iter_mut();
-        runs.try_for_each(|run| run.restore(bank, stored))
+    pub(crate) fn read(&self, bank: &Bank, stored: &Weights) -> Result<Vec<Kept>> {
+        self.runs.iter().map(|run| run.read(bank, stored)).collect()
+    }
+
+    /// Puts them back.
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub(crate) fn put(&mut self, kept: Vec<Kept>) -> Result<()> {
+        let mut runs = self.runs.iter_mut().zip(kept);
+        runs.try_for_each(|(run, kept)| run.put(kept))
     }
 }

@@ -1,5 +1,7 @@
 //! What values a key takes, said alike for all of them.
 
+use std::path::Path;
+
 #[cfg(feature = "cli")]
 use halo_loss::Scope;
 
@@ -14,16 +16,35 @@ impl TrainConfig {
     /// # Errors
     /// The first key that is missing or out of range, with its value and what is allowed.
     pub fn check(&self) -> Result<()> {
-        for (key, path) in [("model", &self.model), ("output_dir", &self.output_dir)] {
-            if path.as_os_str().is_empty() {
-                return Err(Error::parameter(format!("{key} is missing")).with_argument(key));
-            }
-        }
+        given("model", &self.model)?;
+        given("output_dir", &self.output_dir)?;
         if self.data.is_empty() {
             return Err(
                 Error::parameter("data is missing: give one or more JSONL files")
                     .with_argument("data"),
             );
+        }
+        self.check_values()
+    }
+
+    /// The same for a run without a folder, whose data come from elsewhere.
+    ///
+    /// # Errors
+    /// As [`TrainConfig::check`].
+    pub fn check_values(&self) -> Result<()> {
+        given("model", &self.model)?;
+        if self.output_dir.as_os_str().is_empty() {
+            let files = [
+                ("record_examples", self.record_examples),
+                (
+                    "precompute_ref_log_probs",
+                    self.precompute_ref_log_probs && self.reference_cache.is_none(),
+                ),
+            ];
+            if let Some((key, _)) = files.iter().find(|(_, needs_folder)| *needs_folder) {
+                let message = format!("{key} writes a file, and output_dir is missing");
+                return Err(Error::parameter(message).with_argument(*key));
+            }
         }
         Placement::check(&self.device, &self.dtype)?;
         at_least_one("max_length", self.max_length)?;
@@ -69,6 +90,13 @@ pub(super) fn parse_scope(word: &str) -> std::result::Result<Scope, String> {
         "step" => Ok(Scope::Step),
         "microbatch" => Ok(Scope::Microbatch),
         _ => Err(format!("{word:?} is not step or microbatch")),
+    }
+}
+
+fn given(key: &str, path: &Path) -> Result<()> {
+    match path.as_os_str().is_empty() {
+        false => Ok(()),
+        true => Err(Error::parameter(format!("{key} is missing")).with_argument(key)),
     }
 }
 

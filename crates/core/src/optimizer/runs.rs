@@ -6,13 +6,13 @@ use std::ops::Range;
 use halo_kernels::optim::eight_bit;
 
 use super::Optim;
-use crate::Result;
 use crate::array::Array;
 use crate::bank::{Bank, Entry};
 use crate::device::Dtype;
 use crate::ops::optim::{EightBit, Moments};
 use crate::tensor_file::{Content, SaveDtype};
 use crate::weights::Weights;
+use crate::{Error, Result};
 
 /// The moments' names in a checkpoint, as torch calls them, and those of 8-bit moments' scales.
 const NAMES: [&str; 2] = ["exp_avg", "exp_avg_sq"];
@@ -27,6 +27,15 @@ pub(super) struct Run {
     /// Whether weight decay applies.
     pub(super) decay: bool,
     pub(super) moments: Moments,
+}
+
+/// A run's moments, out of a checkpoint.
+pub(crate) enum Kept {
+    F32([Vec<f32>; 2]),
+    EightBit {
+        codes: [Vec<u8>; 2],
+        scales: [Vec<f32>; 2],
+    },
 }
 
 /// All runs with zero moments.
@@ -103,28 +112,44 @@ impl Run {
         Ok(())
     }
 
-    /// Takes the moments out of a checkpoint.
-    pub(super) fn restore(&mut self, bank: &Bank, stored: &Weights) -> Result<()> {
-        for entry in &bank.entries()[self.entries.clone()] {
-            let named = |kind: &str| format!("{kind}.{}", entry.name);
-            let range = self.within(entry);
-            match &mut self.moments {
-                Moments::F32(moments) => {
-                    for (kind, flat) in NAMES.iter().zip(moments) {
-                        let values = stored.read(&named(kind), &entry.shape)?;
-                        flat.part(range.clone(), [range.len()])?.write(&values)?;
-                    }
-                }
-                Moments::EightBit(moments) => {
-                    let blocks = [eight_bit::blocks(range.len())];
-                    let codes = |kind| stored.read_codes(&named(kind), &entry.shape);
-                    let scales = |kind| stored.read(&named(kind), &blocks);
-                    let (m, v) = (codes(NAMES[0])?, codes(NAMES[1])?);
-                    moments.write([m, v], [scales(SCALES[0])?, scales(SCALES[1])?])?;
-                }
+    /// Reads the moments of a checkpoint.
+    pub(super) fn read(&self, bank: &Bank, stored: &Weights) -> Result<Kept> {
+        let entries = &bank.entries()[self.entries.clone()];
+        let of = |kind: &str| -> Result<Vec<f32>> {
+            let mut all = Vec::with_capacity(self.range.len());
+            for entry in entries {
+                all.extend(stored.read(&format!("{kind}.{}", entry.name), &entry.shape)?);
             }
+            Ok(all)
+        };
+        let Moments::EightBit(_) = &self.moments else {
+            return Ok(Kept::F32([of(NAMES[0])?, of(NAMES[1])?]));
+        };
+        // a run of one matrix
+        let entry = &entries[0];
+        let blocks = [eight_bit::blocks(self.range.len())];
+        let codes = |kind| stored.read_codes(&format!("{kind}.{}", entry.name), &entry.shape);
+        let scales = |kind| stored.read(&format!("{kind}.{}", entry.name), &blocks);
+        Ok(Kept::EightBit {
+            codes: [codes(NAMES[0])?, codes(NAMES[1])?],
+            scales: [scales(SCALES[0])?, scales(SCALES[1])?],
+        })
+    }
+
+    /// Puts back what [`Run::read`] gave.
+    pub(super) fn put(&mut self, kept: Kept) -> Result<()> {
+        match (&mut self.moments, kept) {
+            (Moments::F32(moments), Kept::F32(values)) => {
+                let mut both = moments.iter().zip(&values);
+                both.try_for_each(|(flat, values)| flat.write(values))
+            }
+            (Moments::EightBit(moments), Kept::EightBit { codes, scales }) => {
+                moments.write(codes, scales)
+            }
+            _ => Err(Error::internal(
+                "moments of another kind than the optimiser's",
+            )),
         }
-        Ok(())
     }
 
     /// An entry's numbers within this run's.
