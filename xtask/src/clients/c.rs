@@ -1,5 +1,7 @@
 //! C: the header in every dialect, and programs that only the header knows.
 
+mod trainer;
+
 use std::process::Command;
 
 use super::{Library, output, there};
@@ -22,10 +24,10 @@ pub(super) fn run(library: &Library) -> Outcome {
     let said = output(&mut Command::new(program))?;
     print!("{said}");
     // The mean of the mismatched log-ratios 1, 0.5, -1 and 1.5.
-    match said.starts_with("z0 = 0.5\n") {
-        true => Ok(()),
-        false => Err(format!("kto_loss said\n{said}")),
+    if !said.starts_with("z0 = 0.5\n") {
+        return Err(format!("kto_loss said\n{said}"));
     }
+    trainer::run(library)
 }
 
 /// The header alone, twice, as C and as C++.
