@@ -1,5 +1,7 @@
 //! C: the header in every dialect, and programs that only the header knows.
 
+mod trainer;
+
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -22,6 +24,7 @@ pub(super) fn run(library: &Library) -> Outcome {
     if !said.starts_with("z0 = 0.5\n") {
         return Err(format!("kto_loss said\n{said}"));
     }
+    trainer::run(library)?;
     train(library)
 }
 

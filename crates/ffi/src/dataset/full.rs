@@ -58,6 +58,13 @@ pub(super) fn add_json(records: &mut Records, line: &str) -> Outcome {
     Ok(())
 }
 
+pub(super) fn text(prompt: &str, completion: &str) -> Outcome<Content> {
+    Ok(Content::Text {
+        prompt: prompt.into(),
+        completion: completion.into(),
+    })
+}
+
 pub(super) fn diagnose(records: &Records, known: &Knowledge) -> Outcome<String> {
     let known = Known {
         weak: known.weak,
@@ -84,11 +91,6 @@ pub(super) fn as_tokens(
         ..DataOptions::new(shape)
     };
     Ok(records.load(None, &options)?.dataset)
-}
-
-/// Names the build; this one has everything.
-pub(super) fn absent(what: &str) -> Failure {
-    Failure::new(HALO_E_UNSUPPORTED, "library.session", what)
 }
 
 impl Records {
