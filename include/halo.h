@@ -114,6 +114,18 @@
 // halo_session_tokenize: the text goes on from another one, so no beginning-of-sequence token is put before it.
 #define HALO_TOKENIZE_CONTINUATION 1
 
+// Of HALO_WORK_FORWARD: run the reference model, not the policy. Its answers may come from a cache.
+#define HALO_WORK_REFERENCE 1
+
+// One value for each scored token, row after row, instead of one for each row.
+#define HALO_WORK_TOKENS 2
+
+// One score of a reward head for each row, read at its last token, instead of a log-probability.
+#define HALO_WORK_SCORES 4
+
+// Of HALO_WORK_FORWARD with HALO_WORK_TOKENS: also log_collisions.
+#define HALO_WORK_COLLISIONS 8
+
 // Bytes that the library made. Look at them, then free them.
 typedef struct halo_blob halo_blob;
 
@@ -131,6 +143,11 @@ typedef struct halo_refpoint halo_refpoint;
 
 // A model that the engine owns, with what it is trained on and with.
 typedef struct halo_session halo_session;
+
+// A training run whose model, optimizer and collectives are the host's.
+// No I/O, no threads, no callbacks. halo_trainer_next says what to do; the host does it and submits the answer; next repeats itself
+// until then. Every rank makes the same calls in the same order, whatever fails.
+typedef struct halo_trainer halo_trainer;
 
 // What a call came to.
 typedef int32_t halo_status;
@@ -326,6 +343,71 @@ typedef struct halo_run {
   void *user;
 } halo_run;
 
+// What is to be done. Answer a kind that you do not know with a host_code: all ranks learn of it.
+typedef uint32_t halo_work_kind;
+
+// What to do next. Written by halo_trainer_next, as far as the host's struct_size goes.
+// Row i is tokens offsets[i] to offsets[i + 1]: a prompt, then the completion, whose tokens are scored. Behind an empty prompt the
+// completion's first token is context and not scored.
+typedef struct halo_work {
+  // sizeof(halo_work) as the host compiled it.
+  uint32_t struct_size;
+  // HALO_WORK_*.
+  halo_work_kind kind;
+  // For the answer.
+  uint64_t id;
+  // The optimizer step that it belongs to, from 1; of HALO_WORK_CHECKPOINT the steps completed.
+  uint64_t step;
+  // Of HALO_WORK_BACKWARD: through which HALO_WORK_FORWARD. Its rows are here again.
+  uint64_t forward_id;
+  // Of HALO_WORK_FORWARD and HALO_WORK_BACKWARD: how many backward passes of this step are done.
+  uint32_t micro_batch;
+  // HALO_WORK_REFERENCE, _TOKENS, _SCORES, _COLLISIONS.
+  uint32_t flags;
+  // Sequences.
+  size_t rows;
+  // The first so many of them will see a HALO_WORK_BACKWARD; 0 = none, keep no tape.
+  size_t grad_rows;
+  // Where each row begins in tokens, and the end.
+  const int64_t *offsets;
+  // How many tokens of each row are prompt.
+  const int32_t *prompt_tokens;
+  // Equal = the same prompt: a host that can shares its computation.
+  const uint64_t *group;
+  // All rows' tokens.
+  const int32_t *tokens;
+  // Of HALO_WORK_REDUCE and HALO_WORK_BACKWARD, there for the grad_rows or their scored tokens.
+  const double *values;
+  // How many values there are; of HALO_WORK_FORWARD, how many are awaited.
+  size_t value_count;
+  // Of HALO_WORK_OPTIMIZER_STEP.
+  double learning_rate;
+  // Of HALO_WORK_SYNC_REFERENCE, over 0 and at most 1.
+  double mix;
+} halo_work;
+
+// What came of a work.
+typedef struct halo_answer {
+  // sizeof(halo_answer) as the host compiled it.
+  uint32_t struct_size;
+  // Nonzero = it could not be done.
+  int32_t host_code;
+  // halo_work.id.
+  uint64_t work_id;
+  // Of values and log_collisions: HALO_F32 or HALO_F64.
+  uint32_t dtype;
+  // 0.
+  uint32_t reserved;
+  // Of HALO_WORK_FORWARD (sums over the completion, nats) and HALO_WORK_REDUCE.
+  const void *values;
+  // As many as halo_work.value_count.
+  size_t value_count;
+  // With HALO_WORK_COLLISIONS: ln of the sum of squared probabilities over the vocabulary.
+  const void *log_collisions;
+  // Of HALO_WORK_OPTIMIZER_STEP: the norm of the whole gradient before clipping; 0 if it is not known.
+  double grad_norm;
+} halo_answer;
+
 // It did what it says.
 #define HALO_OK 0
 
@@ -391,6 +473,27 @@ typedef struct halo_run {
 
 // The handle met such a defect before; only its _free works.
 #define HALO_E_POISONED 99
+
+// Compute log-probabilities. Answer: values, as flags say.
+#define HALO_WORK_FORWARD 1
+
+// Add values up over the ranks, element by element. Answer: the sums, on every rank the same bits. Only with several ranks.
+#define HALO_WORK_REDUCE 2
+
+// Add the gradient of the rows of a HALO_WORK_FORWARD to the step's; values are d loss / d logp to seed it with.
+#define HALO_WORK_BACKWARD 3
+
+// SUM the gradients over the ranks (or average them, with gradient_reduce = "mean"), clip, step, zero. Answer: grad_norm.
+#define HALO_WORK_OPTIMIZER_STEP 4
+
+// Save the model and what halo_trainer_save gives.
+#define HALO_WORK_CHECKPOINT 5
+
+// The run is over; nothing is to be answered.
+#define HALO_WORK_DONE 6
+
+// Move the reference model towards the policy: reference = mix * policy + (1 - mix) * reference.
+#define HALO_WORK_SYNC_REFERENCE 7
 
 #ifdef __cplusplus
 extern "C" {
@@ -705,6 +808,76 @@ halo_status halo_session_export(struct halo_session *session,
 
 // Frees a session; NULL is nothing to free.
 HALO_API void halo_session_free(struct halo_session *session);
+
+// A run at its beginning. The keys of config_json are those of `halo train`'s files: loss, loss_parameters, loss_schedule,
+// class_balance, reference_sync, reference_point_scope, mismatch, score_threshold, order, per_device_train_batch_size,
+// gradient_accumulation_steps, max_steps, num_train_epochs, learning_rate, lr_scheduler_type, warmup_steps, seed, save_steps; and
+// gradient_reduce, "sum", or "mean" for a host that averages the gradients of the ranks. NULL or "" = all defaults.
+// The batch size is one rank's. rank and world_size are those of data parallelism: a group of processes that computes one forward
+// pass together is one rank, and fails together.
+HALO_API HALO_MUST_USE
+halo_status halo_trainer_new(const char *config_json,
+                             int32_t rank,
+                             int32_t world_size,
+                             struct halo_trainer **out,
+                             struct halo_error *err);
+
+// Gives the run its data, which do not change from here on. role: "train". Every rank attaches all of the data: the trainer gives
+// each its share.
+HALO_API HALO_MUST_USE
+halo_status halo_trainer_attach(struct halo_trainer *trainer,
+                                const char *role,
+                                const struct halo_dataset *data,
+                                struct halo_error *err);
+
+// What to do next; the same again until it is answered. The pointers in work hold until halo_trainer_submit, halo_trainer_load or
+// halo_trainer_free.
+// HALO_E_CALLBACK: the run is over, because the ranks could not be added up.
+HALO_API HALO_MUST_USE
+halo_status halo_trainer_next(struct halo_trainer *trainer,
+                              struct halo_work *work,
+                              struct halo_error *err);
+
+// The answer to the work that halo_trainer_next gave.
+// HALO_E_PEER, on every rank: somebody failed (perhaps this rank), nothing was stepped. Drop the gradients and go on: next offers
+// the step again, with the same data. HALO_E_CALLBACK, for a nonzero host_code that the other ranks are not told: of a
+// HALO_WORK_REDUCE, or a HALO_WORK_OPTIMIZER_STEP of several ranks, it ends the run; other work is offered again. After any other
+// error the right answer is still awaited; an answer with a host_code is always right.
+HALO_API HALO_MUST_USE
+halo_status halo_trainer_submit(struct halo_trainer *trainer,
+                                const struct halo_answer *answer,
+                                struct halo_error *err);
+
+// Changes a setting from the next step on. Every rank must set the same. key: "learning_rate", the peak of its schedule.
+HALO_API HALO_MUST_USE
+halo_status halo_trainer_set(struct halo_trainer *trainer,
+                             const char *key,
+                             const char *value_json,
+                             struct halo_error *err);
+
+// JSON: the metrics of the step completed last, by TRL's names, the same on every rank; and max_steps, the steps of the whole run
+// (null before data are attached). Before the first step only step, 0, and max_steps.
+HALO_API HALO_MUST_USE
+halo_status halo_trainer_metrics(const struct halo_trainer *trainer,
+                                 struct halo_blob **json,
+                                 struct halo_error *err);
+
+// Where the run stands, for halo_trainer_load in a later process, on any rank. During a step it is the state before that step.
+HALO_API HALO_MUST_USE
+halo_status halo_trainer_save(const struct halo_trainer *trainer,
+                              struct halo_blob **out,
+                              struct halo_error *err);
+
+// Goes on where halo_trainer_save left off; the data must be attached, and they and the settings must be those of the saved run.
+// On failure nothing has changed.
+HALO_API HALO_MUST_USE
+halo_status halo_trainer_load(struct halo_trainer *trainer,
+                              const void *data,
+                              size_t len,
+                              struct halo_error *err);
+
+// Frees a trainer; NULL is nothing to free.
+HALO_API void halo_trainer_free(struct halo_trainer *trainer);
 
 #ifdef __cplusplus
 }  // extern "C"

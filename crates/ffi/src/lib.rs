@@ -33,3 +33,4 @@ pub mod refpoint;
 pub mod run;
 pub mod session;
 pub mod status;
+pub mod trainer;

@@ -17,7 +17,10 @@ pub(crate) struct Records {
 /// A record, or a line of JSON, which may hold several.
 pub(super) enum Item {
     Row(Row),
-    /// Of the full build.
+    #[cfg_attr(
+        not(feature = "session"),
+        expect(dead_code, reason = "of the full build")
+    )]
     Line(Line),
 }
 
@@ -41,7 +44,10 @@ pub(super) enum Content {
         prompt: Vec<u32>,
         completion: Vec<u32>,
     },
-    /// Of the full build.
+    #[cfg_attr(
+        not(feature = "session"),
+        expect(dead_code, reason = "of the full build")
+    )]
     Text { prompt: String, completion: String },
 }
 
@@ -78,13 +84,7 @@ impl Records {
             records.push(record);
         }
         let units = units::of(&rows, &records, shape)?;
-        Dataset::new(records, units).map_err(|error| {
-            let failure = Failure::new(HALO_E_DATA, "dataset", error.to_string());
-            match error.record() {
-                Some(record) => failure.example(record),
-                None => failure,
-            }
-        })
+        Ok(Dataset::new(records, units)?)
     }
 }
 
