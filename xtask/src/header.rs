@@ -114,7 +114,12 @@ impl log::Log for Warnings {
     fn log(&self, record: &log::Record) {
         let text = record.args().to_string();
         // Private items are meant to be left out, and DLTensor comes from its own header.
-        let expected = ["(not `pub`).", "(not `no_mangle`)."];
+        let expected = [
+            "(not `pub`).",
+            "(not `no_mangle`).",
+            // a callback of ours
+            "(not `no_mangle`, and has no `export_name` attribute)",
+        ];
         let expected =
             expected.iter().any(|end| text.ends_with(end)) || text.contains("Can't find DLTensor");
         if record.level() <= log::Level::Warn && !expected {
