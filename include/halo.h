@@ -944,6 +944,14 @@ halo_status halo_session_export(struct halo_session *session,
 // Frees a session; NULL is nothing to free.
 HALO_API void halo_session_free(struct halo_session *session);
 
+// A copy of one parameter, f32 on the CPU, by the name that its checkpoint has (halo_session_describe lists the trained ones). The
+// receiver calls the tensor's deleter; frameworks that import DLPack do so.
+HALO_API HALO_MUST_USE
+halo_status halo_session_tensor_export(const struct halo_session *session,
+                                       const char *name,
+                                       struct DLManagedTensorVersioned **out,
+                                       struct halo_error *err);
+
 // A run at its beginning. The keys of config_json are those of `halo train`'s files: loss, loss_parameters, loss_schedule,
 // class_balance, reference_sync, reference_point_scope, mismatch, score_threshold, order, per_device_train_batch_size,
 // gradient_accumulation_steps, max_steps, num_train_epochs, learning_rate, lr_scheduler_type, warmup_steps, seed, save_steps; and

@@ -239,6 +239,7 @@ halo_status halo_refpoint_apply(const halo_refpoint *point, const halo_batch *ba
 halo_status halo_refpoint_save(const halo_refpoint *point, halo_blob **out, halo_error *err);
 halo_status halo_refpoint_load(halo_refpoint *point, const void *data, size_t len, halo_error *err);
 void halo_refpoint_free(halo_refpoint *point);
+halo_status halo_session_tensor_export(const halo_session *session, const char *name, DLManagedTensorVersioned **out, halo_error *err);
 halo_status halo_session_new(const char *config_json, halo_session **out, halo_error *err);
 halo_status halo_session_attach(halo_session *session, const char *role, const halo_dataset *data, halo_error *err);
 halo_status halo_session_train(halo_session *session, const halo_run *run, halo_error *err);
@@ -393,6 +394,7 @@ PARAMETERS = {
     "halo_refpoint_apply": ("point", "batch", "row_values", "count"),
     "halo_refpoint_save": ("point", "out"),
     "halo_refpoint_load": ("point", "data", "len"),
+    "halo_session_tensor_export": ("session", "name", "out"),
     "halo_session_new": ("config_json", "out"),
     "halo_session_attach": ("session", "role", "data"),
     "halo_session_train": ("session", "run"),

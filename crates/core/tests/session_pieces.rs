@@ -3,13 +3,13 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use halo_core::config::TrainConfig;
 use halo_core::generate::{Decoding, Sampling};
 use halo_core::session::{Advance, Data, Evaluation, Ready, Session};
 use halo_train::{StepMetrics, Which};
-use runs::{Scratch, base, lines, lora, run};
+use runs::{Scratch, base, lines, lora, results, run, same};
 
 #[path = "support/runs.rs"]
 mod runs;
@@ -174,6 +174,30 @@ fn data_that_do_not_fit_leave_the_model_ready() {
     let (ready, error) = *failed;
     assert!(error.is_data() || error.is_parameter(), "{error}");
     assert!(Session::begin(ready, &good, None).is_ok());
+}
+
+#[test]
+fn with_a_folder_it_leaves_there_what_a_run_leaves() {
+    let scratch = Scratch::new("folder");
+    let whole = accumulating("kto", scratch.path("whole"));
+    run(&whole, false, None);
+    let config = TrainConfig {
+        output_dir: scratch.path("hosted"),
+        ..whole.clone()
+    };
+    let begin = |from: Option<&Path>| {
+        let ready = Ready::load(config.clone()).unwrap();
+        let data = ready.read(&config.data).unwrap();
+        Session::begin(ready, &data, from).map_err(|failed| failed.1)
+    };
+    let mut session = begin(None).unwrap();
+    while session.step().unwrap().is_some() {}
+    same(&results(&config), &results(&whole), "hosted");
+    assert!(begin(None).err().unwrap().is_state());
+    let mut again = begin(Some(&config.output_dir.join("checkpoint-2"))).unwrap();
+    assert_eq!(again.completed_steps(), 2);
+    while again.step().unwrap().is_some() {}
+    same(&results(&config), &results(&whole), "resumed");
 }
 
 #[test]

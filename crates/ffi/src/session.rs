@@ -13,6 +13,7 @@ mod look;
 mod rows;
 #[cfg_attr(not(feature = "session"), path = "session/absent.rs")]
 mod state;
+pub mod tensor;
 
 use std::ffi::c_char;
 

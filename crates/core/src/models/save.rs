@@ -169,6 +169,22 @@ impl Decoder {
         Ok(())
     }
 
+    /// The names of all parameters, as [`Decoder::visit`] shows them.
+    pub fn names(&self) -> Vec<String> {
+        self.named().into_keys().collect()
+    }
+
+    /// A copy of one parameter, with its shape; `None` where there is none of that name.
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub fn tensor(&self, name: &str) -> Result<Option<(Vec<usize>, Vec<f32>)>> {
+        match self.named().get(name) {
+            Some(tensor) => Ok(Some((tensor.shape().to_vec(), tensor.to_vec()?))),
+            None => Ok(None),
+        }
+    }
+
     /// Every parameter by name, the adapters' too; a tied head only once.
     pub(crate) fn named(&self) -> BTreeMap<String, Array> {
         base(self).into_iter().chain(adapters(self)).collect()

@@ -63,16 +63,19 @@ impl Session {
         from: Option<&Path>,
     ) -> Result<Session, Box<(Ready, Error)>> {
         let out = ready.config.output_dir.clone();
-        let begun = match out.as_os_str().is_empty() {
-            true => Ok(()),
-            // A run that goes on may stand in the folder already.
-            false => {
-                run_folder::claim(&out, from.is_some() && run_folder::holds_run(&out)).map(|_| ())
-            }
+        let made = match claim(&out, from.is_some()) {
+            Ok(made) => made,
+            Err(error) => return Err(Box::new((ready, error))),
         };
-        match begun.and_then(|()| Run::prepare(&mut ready, data, None, from)) {
+        match Run::prepare(&mut ready, data, None, from) {
             Ok(run) => Ok(run.session(ready)),
-            Err(error) => Err(Box::new((ready, error))),
+            Err(error) => {
+                if made {
+                    // As above: nothing has run.
+                    let _ = std::fs::remove_dir_all(&out);
+                }
+                Err(Box::new((ready, error)))
+            }
         }
     }
 
@@ -106,6 +109,24 @@ impl Session {
         (self.tape, self.started, self.finished) = (None, None, false);
         Ok(())
     }
+}
+
+/// The folder of a run that a host begins, if it has one; whether it was made now.
+///
+/// # Errors
+/// A run stands there that is not to go on; a folder that cannot be written.
+fn claim(out: &Path, goes_on: bool) -> Result<bool> {
+    if out.as_os_str().is_empty() {
+        return Ok(false);
+    }
+    let holds_run = run_folder::holds_run(out);
+    if holds_run && !goes_on {
+        return Err(Error::state(format!(
+            "output_dir = {}: a run stands there already; load one of its checkpoints, or choose another folder",
+            out.display()
+        )));
+    }
+    run_folder::claim(out, holds_run)
 }
 
 /// What a run adds to a model that is ready.

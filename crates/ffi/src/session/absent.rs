@@ -82,6 +82,10 @@ impl Session {
         match *self {}
     }
 
+    pub(super) fn tensor(&self, _name: &str) -> Outcome<(Vec<usize>, Vec<f32>)> {
+        match *self {}
+    }
+
     pub(super) fn export(&self, _folder: &str, _format: &str) -> Outcome {
         match *self {}
     }
@@ -117,9 +121,10 @@ mod tests {
                 halo_session_save(s, c, e),
                 halo_session_load(s, c, e),
                 halo_session_export(s, c, c, e),
+                tensor::halo_session_tensor_export(s, c, null_mut(), e),
             ]
         };
-        assert_eq!(answers, [HALO_E_UNSUPPORTED; 13]);
+        assert_eq!(answers, [HALO_E_UNSUPPORTED; 14]);
         // SAFETY: NULL is nothing to free.
         unsafe { halo_session_free(s) };
         let message = err.message.map(|c| c as u8);

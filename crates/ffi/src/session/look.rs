@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::begin::Stage;
-use super::state::Session;
+use super::state::{Session, work};
 use crate::failure::{Failure, Outcome};
 use crate::status::*;
 
@@ -50,6 +50,20 @@ impl Session {
             "tensors": tensors.collect::<Vec<_>>(),
         })
         .to_string())
+    }
+
+    pub(super) fn tensor(&self, name: &str) -> Outcome<(Vec<usize>, Vec<f32>)> {
+        let decoder = &self.stage.model()?.model().decoder;
+        if let Some(tensor) = work(|| decoder.tensor(name))? {
+            return Ok(tensor);
+        }
+        let names = decoder.names();
+        let known: Vec<&str> = names.iter().map(String::as_str).collect();
+        let message = match ::halo_loss::nearest(name, &known) {
+            Some(near) => format!("did you mean {near:?}? the model has no tensor {name:?}"),
+            None => format!("the model has no tensor {name:?}"),
+        };
+        Err(Failure::new(HALO_E_NOT_FOUND, "session.tensor", message).argument(1))
     }
 }
 
