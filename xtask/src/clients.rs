@@ -3,6 +3,7 @@
 //! A language whose compiler or runtime is not on this machine is left out with a line that says so.
 
 mod c;
+mod node;
 mod python;
 mod vectors;
 
@@ -15,7 +16,7 @@ use crate::shell::{self, Outcome, cargo, root};
 /// A language, and what proves that it can use the library.
 type Client = (&'static str, fn(&Library) -> Outcome);
 
-const CLIENTS: &[Client] = &[("C", c::run), ("Python", python::run)];
+const CLIENTS: &[Client] = &[("C", c::run), ("Python", python::run), ("Node", node::run)];
 
 /// Where the library was laid out: include/ and lib/, as after an installation.
 pub(crate) struct Library {

@@ -6,6 +6,7 @@
 
 mod api;
 mod c;
+mod node;
 mod prototype;
 mod python;
 
@@ -19,6 +20,8 @@ const HEADER: &str = "include/halo.h";
 const API: &str = "include/halo_api.json";
 const SYMBOLS: &str = "crates/ffi/abi/halo.symbols";
 const PYTHON: &str = "bindings/python/halo/_api.py";
+const NODE: &str = "bindings/node/src/api.mjs";
+const TYPESCRIPT: &str = "bindings/node/src/api.d.mts";
 
 /// Writes all; `--check` compares instead.
 pub(crate) fn run(arguments: &[String]) -> Outcome {
@@ -56,6 +59,8 @@ fn documents() -> Result<Vec<(&'static str, String)>, String> {
         (API, json + "\n"),
         (SYMBOLS, api.symbols()),
         (PYTHON, python::module(&description)),
+        (NODE, node::module(&description)),
+        (TYPESCRIPT, node::types(&description)),
     ])
 }
 
