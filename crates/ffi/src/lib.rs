@@ -21,11 +21,14 @@ mod guard;
 mod handle;
 mod intake;
 mod pool;
+mod settings;
 
 pub mod batch;
 pub mod blob;
 pub mod cancel;
+pub mod dataset;
 pub mod library;
 pub mod loss;
 pub mod refpoint;
 pub mod status;
+pub mod trainer;
