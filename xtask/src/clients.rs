@@ -8,7 +8,7 @@ mod python;
 mod vectors;
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::shell::{self, Outcome, cargo, root};
@@ -42,18 +42,10 @@ impl Library {
         shell::run(&mut cargo("build --package halo-ffi --features test-hooks"))?;
         let folder = root().join("target/libhalo");
         let problem = |error: std::io::Error| format!("{}: {error}", folder.display());
-        for part in ["include", "lib", "bin"] {
+        for part in ["lib", "bin"] {
             fs::create_dir_all(folder.join(part)).map_err(problem)?;
         }
-        for entry in fs::read_dir(root().join("include"))
-            .map_err(problem)?
-            .flatten()
-        {
-            if entry.path().is_file() {
-                fs::copy(entry.path(), folder.join("include").join(entry.file_name()))
-                    .map_err(problem)?;
-            }
-        }
+        copy(&root().join("include"), &folder.join("include")).map_err(problem)?;
         let built =
             std::env::var_os("CARGO_TARGET_DIR").map_or(root().join("target"), PathBuf::from);
         for name in ["libhalo.so", "libhalo.a"] {
@@ -98,6 +90,20 @@ impl Library {
         shell::run(&mut command)?;
         Ok(program)
     }
+}
+
+/// A folder with all it holds.
+fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let to = to.join(entry.file_name());
+        match entry.file_type()?.is_dir() {
+            true => copy(&entry.path(), &to)?,
+            false => fs::copy(entry.path(), to).map(|_| ())?,
+        }
+    }
+    Ok(())
 }
 
 /// As the library names itself: before 1.0 with its minor version.

@@ -5,6 +5,11 @@ export const constants = {
   "HALO_F64": 2,
   "HALO_ROLE_SCORED": 0,
   "HALO_ROLE_MISMATCH": 1,
+  "HALO_RECORD_SCORE": 1,
+  "HALO_EXEC_DETERMINISTIC": 1,
+  "HALO_DEVICE_NONFINITE": 1,
+  "HALO_DEVICE_BAD_TARGET": 2,
+  "HALO_GRADS_ACCUMULATE": 1,
   "HALO_ABI_MAJOR": 0,
   "HALO_ABI_MINOR": 1,
   "HALO_ABI_VERSION": 1,
@@ -32,18 +37,33 @@ export const constants = {
   "HALO_E_DEVICE": 18,
   "HALO_E_PEER": 19,
   "HALO_E_PANIC": 98,
-  "HALO_E_POISONED": 99
+  "HALO_E_POISONED": 99,
+  "HALO_WORK_FORWARD": 1,
+  "HALO_WORK_REDUCE": 2,
+  "HALO_WORK_BACKWARD": 3,
+  "HALO_WORK_OPTIMIZER_STEP": 4,
+  "HALO_WORK_CHECKPOINT": 5,
+  "HALO_WORK_DONE": 6,
+  "HALO_WORK_SYNC_REFERENCE": 7,
+  "HALO_WORK_REFERENCE": 1,
+  "HALO_WORK_TOKENS": 2,
+  "HALO_WORK_SCORES": 4,
+  "HALO_WORK_COLLISIONS": 8
 };
 
 export const opaque = [
   "halo_blob",
   "halo_cancel",
+  "halo_dataset",
   "halo_loss",
-  "halo_refpoint"
+  "halo_refpoint",
+  "halo_trainer",
+  "DLTensor"
 ];
 
 export const aliases = {
-  "halo_status": "int32_t"
+  "halo_status": "int32_t",
+  "halo_work_kind": "uint32_t"
 };
 
 export const callbacks = {};
@@ -77,6 +97,66 @@ export const structs = {
     "global_desirable_tokens": "double",
     "grad_scale": "double"
   },
+  "halo_str": {
+    "data": "const char *",
+    "len": "size_t"
+  },
+  "halo_record": {
+    "struct_size": "uint32_t",
+    "flags": "uint32_t",
+    "id": "halo_str",
+    "prompt": "halo_str",
+    "completion": "halo_str",
+    "tokens": "const int32_t *",
+    "token_count": "size_t",
+    "prompt_tokens": "size_t",
+    "old_logps": "const double *",
+    "old_logp_count": "size_t",
+    "group": "uint64_t",
+    "label": "int32_t",
+    "reserved": "uint32_t",
+    "score": "double",
+    "weight": "double",
+    "beta_scale": "double"
+  },
+  "halo_exec": {
+    "struct_size": "uint32_t",
+    "flags": "uint32_t",
+    "stream": "void *",
+    "workspace": "void *",
+    "workspace_size": "size_t",
+    "device_status": "int32_t *"
+  },
+  "halo_head": {
+    "struct_size": "uint32_t",
+    "flags": "uint32_t",
+    "hidden": "const DLTensor *",
+    "weight": "const DLTensor *",
+    "bias": "const DLTensor *",
+    "logits": "const DLTensor *",
+    "targets": "const DLTensor *",
+    "temperature": "double",
+    "softcap": "double",
+    "chunk": "uint64_t"
+  },
+  "halo_head_stats": {
+    "struct_size": "uint32_t",
+    "reserved": "uint32_t",
+    "logp": "DLTensor *",
+    "lse": "DLTensor *",
+    "entropy": "DLTensor *",
+    "unit_d_hidden": "DLTensor *"
+  },
+  "halo_head_grads": {
+    "struct_size": "uint32_t",
+    "flags": "uint32_t",
+    "d_logp": "const DLTensor *",
+    "d_entropy": "const DLTensor *",
+    "d_hidden": "DLTensor *",
+    "d_weight": "DLTensor *",
+    "d_bias": "DLTensor *",
+    "d_logits": "DLTensor *"
+  },
   "halo_runtime": {
     "struct_size": "uint32_t",
     "threads": "uint32_t"
@@ -107,6 +187,36 @@ export const structs = {
     "example": "int64_t",
     "site": "char[64]",
     "message": "char[512]"
+  },
+  "halo_work": {
+    "struct_size": "uint32_t",
+    "kind": "halo_work_kind",
+    "id": "uint64_t",
+    "step": "uint64_t",
+    "forward_id": "uint64_t",
+    "micro_batch": "uint32_t",
+    "flags": "uint32_t",
+    "rows": "size_t",
+    "grad_rows": "size_t",
+    "offsets": "const int64_t *",
+    "prompt_tokens": "const int32_t *",
+    "group": "const uint64_t *",
+    "tokens": "const int32_t *",
+    "values": "const double *",
+    "value_count": "size_t",
+    "learning_rate": "double",
+    "mix": "double"
+  },
+  "halo_answer": {
+    "struct_size": "uint32_t",
+    "host_code": "int32_t",
+    "work_id": "uint64_t",
+    "dtype": "uint32_t",
+    "reserved": "uint32_t",
+    "values": "const void *",
+    "value_count": "size_t",
+    "log_collisions": "const void *",
+    "grad_norm": "double"
   }
 };
 
@@ -117,6 +227,16 @@ export const functions = {
   "halo_cancel_request": "void halo_cancel_request(halo_cancel *cancel)",
   "halo_cancel_reset": "void halo_cancel_reset(halo_cancel *cancel)",
   "halo_cancel_free": "void halo_cancel_free(halo_cancel *cancel)",
+  "halo_dataset_new": "halo_status halo_dataset_new(_Out_ halo_dataset **out, _Inout_ halo_error *err)",
+  "halo_dataset_add": "halo_status halo_dataset_add(halo_dataset *data, const halo_record *record, _Inout_ halo_error *err)",
+  "halo_dataset_load": "halo_status halo_dataset_load(halo_dataset *data, const char *path, const char *options_json, _Inout_ halo_error *err)",
+  "halo_dataset_add_json": "halo_status halo_dataset_add_json(halo_dataset *data, const char *line, size_t len, _Inout_ halo_error *err)",
+  "halo_dataset_count": "uint64_t halo_dataset_count(const halo_dataset *data)",
+  "halo_dataset_diagnose": "halo_status halo_dataset_diagnose(const halo_dataset *data, const char *config_json, _Out_ halo_blob **json, _Inout_ halo_error *err)",
+  "halo_dataset_free": "void halo_dataset_free(halo_dataset *data)",
+  "halo_head_workspace": "halo_status halo_head_workspace(const halo_head *head, _Out_ size_t *bytes, _Inout_ halo_error *err)",
+  "halo_head_forward": "halo_status halo_head_forward(const halo_head *head, const halo_head_stats *stats, const halo_exec *exec, _Inout_ halo_error *err)",
+  "halo_head_backward": "halo_status halo_head_backward(const halo_head *head, const halo_head_stats *stats, const halo_head_grads *grads, const halo_exec *exec, _Inout_ halo_error *err)",
   "halo_version_number": "uint32_t halo_version_number()",
   "halo_version_text": "const char *halo_version_text()",
   "halo_version_check": "halo_status halo_version_check(uint32_t header, _Inout_ halo_error *err)",
@@ -133,6 +253,7 @@ export const functions = {
   "halo_loss_evaluate": "halo_status halo_loss_evaluate(const halo_loss *loss, const halo_batch *batch, _Inout_ halo_loss_result *result, _Inout_ halo_error *err)",
   "halo_loss_summarize": "halo_status halo_loss_summarize(const halo_loss *loss, const double *metric_sums, size_t count, _Out_ halo_blob **json, _Inout_ halo_error *err)",
   "halo_loss_free": "void halo_loss_free(halo_loss *loss)",
+  "halo_pairing_draw": "halo_status halo_pairing_draw(size_t rows, const uint64_t *group, uint64_t seed, _Out_ uint32_t *partner, _Inout_ halo_error *err)",
   "halo_refpoint_new": "halo_status halo_refpoint_new(const char *name, const char *params_json, _Out_ halo_refpoint **out, _Inout_ halo_error *err)",
   "halo_refpoint_of_loss": "halo_status halo_refpoint_of_loss(const halo_loss *loss, _Out_ halo_refpoint **out, _Inout_ halo_error *err)",
   "halo_refpoint_width": "size_t halo_refpoint_width(const halo_refpoint *point, size_t groups)",
@@ -141,7 +262,16 @@ export const functions = {
   "halo_refpoint_apply": "halo_status halo_refpoint_apply(const halo_refpoint *point, const halo_batch *batch, _Out_ double *row_values, size_t count, _Inout_ halo_error *err)",
   "halo_refpoint_save": "halo_status halo_refpoint_save(const halo_refpoint *point, _Out_ halo_blob **out, _Inout_ halo_error *err)",
   "halo_refpoint_load": "halo_status halo_refpoint_load(halo_refpoint *point, const void *data, size_t len, _Inout_ halo_error *err)",
-  "halo_refpoint_free": "void halo_refpoint_free(halo_refpoint *point)"
+  "halo_refpoint_free": "void halo_refpoint_free(halo_refpoint *point)",
+  "halo_trainer_new": "halo_status halo_trainer_new(const char *config_json, int32_t rank, int32_t world_size, _Out_ halo_trainer **out, _Inout_ halo_error *err)",
+  "halo_trainer_attach": "halo_status halo_trainer_attach(halo_trainer *trainer, const char *role, const halo_dataset *data, _Inout_ halo_error *err)",
+  "halo_trainer_next": "halo_status halo_trainer_next(halo_trainer *trainer, _Inout_ halo_work *work, _Inout_ halo_error *err)",
+  "halo_trainer_submit": "halo_status halo_trainer_submit(halo_trainer *trainer, const halo_answer *answer, _Inout_ halo_error *err)",
+  "halo_trainer_set": "halo_status halo_trainer_set(halo_trainer *trainer, const char *key, const char *value_json, _Inout_ halo_error *err)",
+  "halo_trainer_metrics": "halo_status halo_trainer_metrics(const halo_trainer *trainer, _Out_ halo_blob **json, _Inout_ halo_error *err)",
+  "halo_trainer_save": "halo_status halo_trainer_save(const halo_trainer *trainer, _Out_ halo_blob **out, _Inout_ halo_error *err)",
+  "halo_trainer_load": "halo_status halo_trainer_load(halo_trainer *trainer, const void *data, size_t len, _Inout_ halo_error *err)",
+  "halo_trainer_free": "void halo_trainer_free(halo_trainer *trainer)"
 };
 
 export const parameters = {
@@ -163,6 +293,49 @@ export const parameters = {
   ],
   "halo_cancel_free": [
     "cancel"
+  ],
+  "halo_dataset_new": [
+    "out"
+  ],
+  "halo_dataset_add": [
+    "data",
+    "record"
+  ],
+  "halo_dataset_load": [
+    "data",
+    "path",
+    "options_json"
+  ],
+  "halo_dataset_add_json": [
+    "data",
+    "line",
+    "len"
+  ],
+  "halo_dataset_count": [
+    "data"
+  ],
+  "halo_dataset_diagnose": [
+    "data",
+    "config_json",
+    "json"
+  ],
+  "halo_dataset_free": [
+    "data"
+  ],
+  "halo_head_workspace": [
+    "head",
+    "bytes"
+  ],
+  "halo_head_forward": [
+    "head",
+    "stats",
+    "exec"
+  ],
+  "halo_head_backward": [
+    "head",
+    "stats",
+    "grads",
+    "exec"
   ],
   "halo_version_number": [],
   "halo_version_text": [],
@@ -213,6 +386,12 @@ export const parameters = {
   "halo_loss_free": [
     "loss"
   ],
+  "halo_pairing_draw": [
+    "rows",
+    "group",
+    "seed",
+    "partner"
+  ],
   "halo_refpoint_new": [
     "name",
     "params_json",
@@ -255,6 +434,46 @@ export const parameters = {
   ],
   "halo_refpoint_free": [
     "point"
+  ],
+  "halo_trainer_new": [
+    "config_json",
+    "rank",
+    "world_size",
+    "out"
+  ],
+  "halo_trainer_attach": [
+    "trainer",
+    "role",
+    "data"
+  ],
+  "halo_trainer_next": [
+    "trainer",
+    "work"
+  ],
+  "halo_trainer_submit": [
+    "trainer",
+    "answer"
+  ],
+  "halo_trainer_set": [
+    "trainer",
+    "key",
+    "value_json"
+  ],
+  "halo_trainer_metrics": [
+    "trainer",
+    "json"
+  ],
+  "halo_trainer_save": [
+    "trainer",
+    "out"
+  ],
+  "halo_trainer_load": [
+    "trainer",
+    "data",
+    "len"
+  ],
+  "halo_trainer_free": [
+    "trainer"
   ]
 };
 
@@ -351,6 +570,18 @@ export const columns = {
       "tokens"
     ]
   },
+  "halo_record": {
+    "tokens": [
+      "tokens",
+      "Int32Array",
+      "token_count"
+    ],
+    "oldLogps": [
+      "old_logps",
+      "Float64Array",
+      "old_logp_count"
+    ]
+  },
   "halo_loss_result": {
     "dLogp": [
       "d_logp",
@@ -382,6 +613,45 @@ export const columns = {
       "Float64Array",
       "metric_count"
     ]
+  },
+  "halo_work": {
+    "offsets": [
+      "offsets",
+      "BigInt64Array",
+      "rows+1"
+    ],
+    "promptTokens": [
+      "prompt_tokens",
+      "Int32Array",
+      "rows"
+    ],
+    "group": [
+      "group",
+      "BigUint64Array",
+      "rows"
+    ],
+    "tokens": [
+      "tokens",
+      "Int32Array",
+      "offsets[rows]"
+    ],
+    "values": [
+      "values",
+      "Float64Array",
+      "value_count"
+    ]
+  },
+  "halo_answer": {
+    "values": [
+      "values",
+      null,
+      "value_count"
+    ],
+    "logCollisions": [
+      "log_collisions",
+      null,
+      "value_count"
+    ]
   }
 };
 
@@ -393,11 +663,27 @@ export const numbers = {
     "globalDesirableTokens": "global_desirable_tokens",
     "gradScale": "grad_scale"
   },
+  "halo_record": {
+    "score": "score",
+    "weight": "weight",
+    "betaScale": "beta_scale"
+  },
+  "halo_head": {
+    "temperature": "temperature",
+    "softcap": "softcap"
+  },
   "halo_loss_result": {
     "loss": "loss"
   },
   "halo_refpoint_value": {
     "value": "value",
     "raw": "raw"
+  },
+  "halo_work": {
+    "learningRate": "learning_rate",
+    "mix": "mix"
+  },
+  "halo_answer": {
+    "gradNorm": "grad_norm"
   }
 };

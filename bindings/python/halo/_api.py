@@ -8,16 +8,31 @@ from numpy.typing import ArrayLike
 
 #: What cffi reads: the declarations of include/halo.h.
 CDEF = """\
+typedef struct { int32_t device_type; int32_t device_id; } DLDevice;
+typedef struct { uint8_t code; uint8_t bits; uint16_t lanes; } DLDataType;
+typedef struct { void *data; DLDevice device; int32_t ndim; DLDataType dtype; int64_t *shape; int64_t *strides; uint64_t byte_offset; } DLTensor;
+struct DLManagedTensorVersioned;
 typedef int32_t halo_status;
+typedef uint32_t halo_work_kind;
 typedef struct halo_blob halo_blob;
 typedef struct halo_cancel halo_cancel;
+typedef struct halo_dataset halo_dataset;
 typedef struct halo_loss halo_loss;
 typedef struct halo_refpoint halo_refpoint;
+typedef struct halo_trainer halo_trainer;
 typedef struct halo_batch halo_batch;
+typedef struct halo_str halo_str;
+typedef struct halo_record halo_record;
+typedef struct halo_exec halo_exec;
+typedef struct halo_head halo_head;
+typedef struct halo_head_stats halo_head_stats;
+typedef struct halo_head_grads halo_head_grads;
 typedef struct halo_runtime halo_runtime;
 typedef struct halo_loss_result halo_loss_result;
 typedef struct halo_refpoint_value halo_refpoint_value;
 typedef struct halo_error halo_error;
+typedef struct halo_work halo_work;
+typedef struct halo_answer halo_answer;
 struct halo_batch {
   uint32_t struct_size;
   uint32_t dtype;
@@ -45,6 +60,66 @@ struct halo_batch {
   double global_tokens;
   double global_desirable_tokens;
   double grad_scale;
+};
+struct halo_str {
+  const char *data;
+  size_t len;
+};
+struct halo_record {
+  uint32_t struct_size;
+  uint32_t flags;
+  halo_str id;
+  halo_str prompt;
+  halo_str completion;
+  const int32_t *tokens;
+  size_t token_count;
+  size_t prompt_tokens;
+  const double *old_logps;
+  size_t old_logp_count;
+  uint64_t group;
+  int32_t label;
+  uint32_t reserved;
+  double score;
+  double weight;
+  double beta_scale;
+};
+struct halo_exec {
+  uint32_t struct_size;
+  uint32_t flags;
+  void *stream;
+  void *workspace;
+  size_t workspace_size;
+  int32_t *device_status;
+};
+struct halo_head {
+  uint32_t struct_size;
+  uint32_t flags;
+  const DLTensor *hidden;
+  const DLTensor *weight;
+  const DLTensor *bias;
+  const DLTensor *logits;
+  const DLTensor *targets;
+  double temperature;
+  double softcap;
+  uint64_t chunk;
+};
+struct halo_head_stats {
+  uint32_t struct_size;
+  uint32_t reserved;
+  DLTensor *logp;
+  DLTensor *lse;
+  DLTensor *entropy;
+  DLTensor *unit_d_hidden;
+};
+struct halo_head_grads {
+  uint32_t struct_size;
+  uint32_t flags;
+  const DLTensor *d_logp;
+  const DLTensor *d_entropy;
+  DLTensor *d_hidden;
+  DLTensor *d_weight;
+  DLTensor *d_bias;
+  DLTensor *d_logits;
 };
 struct halo_runtime {
   uint32_t struct_size;
@@ -77,12 +152,52 @@ struct halo_error {
   char site[64];
   char message[512];
 };
+struct halo_work {
+  uint32_t struct_size;
+  halo_work_kind kind;
+  uint64_t id;
+  uint64_t step;
+  uint64_t forward_id;
+  uint32_t micro_batch;
+  uint32_t flags;
+  size_t rows;
+  size_t grad_rows;
+  const int64_t *offsets;
+  const int32_t *prompt_tokens;
+  const uint64_t *group;
+  const int32_t *tokens;
+  const double *values;
+  size_t value_count;
+  double learning_rate;
+  double mix;
+};
+struct halo_answer {
+  uint32_t struct_size;
+  int32_t host_code;
+  uint64_t work_id;
+  uint32_t dtype;
+  uint32_t reserved;
+  const void *values;
+  size_t value_count;
+  const void *log_collisions;
+  double grad_norm;
+};
 const char *halo_blob_data(const halo_blob *blob, size_t *len);
 void halo_blob_free(halo_blob *blob);
 halo_status halo_cancel_new(halo_cancel **out, halo_error *err);
 void halo_cancel_request(halo_cancel *cancel);
 void halo_cancel_reset(halo_cancel *cancel);
 void halo_cancel_free(halo_cancel *cancel);
+halo_status halo_dataset_new(halo_dataset **out, halo_error *err);
+halo_status halo_dataset_add(halo_dataset *data, const halo_record *record, halo_error *err);
+halo_status halo_dataset_load(halo_dataset *data, const char *path, const char *options_json, halo_error *err);
+halo_status halo_dataset_add_json(halo_dataset *data, const char *line, size_t len, halo_error *err);
+uint64_t halo_dataset_count(const halo_dataset *data);
+halo_status halo_dataset_diagnose(const halo_dataset *data, const char *config_json, halo_blob **json, halo_error *err);
+void halo_dataset_free(halo_dataset *data);
+halo_status halo_head_workspace(const halo_head *head, size_t *bytes, halo_error *err);
+halo_status halo_head_forward(const halo_head *head, const halo_head_stats *stats, const halo_exec *exec, halo_error *err);
+halo_status halo_head_backward(const halo_head *head, const halo_head_stats *stats, const halo_head_grads *grads, const halo_exec *exec, halo_error *err);
 uint32_t halo_version_number(void);
 const char *halo_version_text(void);
 halo_status halo_version_check(uint32_t header, halo_error *err);
@@ -99,6 +214,7 @@ halo_status halo_loss_count(const halo_loss *loss, const halo_batch *batch, doub
 halo_status halo_loss_evaluate(const halo_loss *loss, const halo_batch *batch, halo_loss_result *result, halo_error *err);
 halo_status halo_loss_summarize(const halo_loss *loss, const double *metric_sums, size_t count, halo_blob **json, halo_error *err);
 void halo_loss_free(halo_loss *loss);
+halo_status halo_pairing_draw(size_t rows, const uint64_t *group, uint64_t seed, uint32_t *partner, halo_error *err);
 halo_status halo_refpoint_new(const char *name, const char *params_json, halo_refpoint **out, halo_error *err);
 halo_status halo_refpoint_of_loss(const halo_loss *loss, halo_refpoint **out, halo_error *err);
 size_t halo_refpoint_width(const halo_refpoint *point, size_t groups);
@@ -108,6 +224,15 @@ halo_status halo_refpoint_apply(const halo_refpoint *point, const halo_batch *ba
 halo_status halo_refpoint_save(const halo_refpoint *point, halo_blob **out, halo_error *err);
 halo_status halo_refpoint_load(halo_refpoint *point, const void *data, size_t len, halo_error *err);
 void halo_refpoint_free(halo_refpoint *point);
+halo_status halo_trainer_new(const char *config_json, int32_t rank, int32_t world_size, halo_trainer **out, halo_error *err);
+halo_status halo_trainer_attach(halo_trainer *trainer, const char *role, const halo_dataset *data, halo_error *err);
+halo_status halo_trainer_next(halo_trainer *trainer, halo_work *work, halo_error *err);
+halo_status halo_trainer_submit(halo_trainer *trainer, const halo_answer *answer, halo_error *err);
+halo_status halo_trainer_set(halo_trainer *trainer, const char *key, const char *value_json, halo_error *err);
+halo_status halo_trainer_metrics(const halo_trainer *trainer, halo_blob **json, halo_error *err);
+halo_status halo_trainer_save(const halo_trainer *trainer, halo_blob **out, halo_error *err);
+halo_status halo_trainer_load(halo_trainer *trainer, const void *data, size_t len, halo_error *err);
+void halo_trainer_free(halo_trainer *trainer);
 """
 
 #: Elements are 32-bit floating-point numbers.
@@ -118,6 +243,16 @@ HALO_F64 = 2
 HALO_ROLE_SCORED = 0
 #: Prompt x with another prompt's completion y': read by reference points, gets no gradient.
 HALO_ROLE_MISMATCH = 1
+#: halo_record.score is set.
+HALO_RECORD_SCORE = 1
+#: Ask for results that do not depend on scheduling. On the CPU they never do, for a given number of threads.
+HALO_EXEC_DETERMINISTIC = 1
+#: In device_status: a result is NaN or infinite.
+HALO_DEVICE_NONFINITE = 1
+#: In device_status: a target lies outside the vocabulary; its row gives 0.
+HALO_DEVICE_BAD_TARGET = 2
+#: Add into d_weight and d_bias instead of overwriting them.
+HALO_GRADS_ACCUMULATE = 1
 #: Incompatible changes.
 HALO_ABI_MAJOR = 0
 #: Additions since then.
@@ -174,10 +309,40 @@ HALO_E_PEER = 19
 HALO_E_PANIC = 98
 #: The handle met such a defect before; only its _free works.
 HALO_E_POISONED = 99
+#: Compute log-probabilities. Answer: values, as flags say.
+HALO_WORK_FORWARD = 1
+#: Add values up over the ranks, element by element. Answer: the sums, on every rank the same bits. Only with several ranks.
+HALO_WORK_REDUCE = 2
+#: Add the gradient of the rows of a HALO_WORK_FORWARD to the step's; values are d loss / d logp to seed it with.
+HALO_WORK_BACKWARD = 3
+#: SUM the gradients over the ranks (or average them, with gradient_reduce = "mean"), clip, step, zero. Answer: grad_norm.
+HALO_WORK_OPTIMIZER_STEP = 4
+#: Save the model and what halo_trainer_save gives.
+HALO_WORK_CHECKPOINT = 5
+#: The run is over; nothing is to be answered.
+HALO_WORK_DONE = 6
+#: Move the reference model towards the policy: reference = mix * policy + (1 - mix) * reference.
+HALO_WORK_SYNC_REFERENCE = 7
+#: Of HALO_WORK_FORWARD: run the reference model, not the policy. Its answers may come from a cache.
+HALO_WORK_REFERENCE = 1
+#: One value for each scored token, row after row, instead of one for each row.
+HALO_WORK_TOKENS = 2
+#: One score of a reward head for each row, read at its last token, instead of a log-probability.
+HALO_WORK_SCORES = 4
+#: Of HALO_WORK_FORWARD with HALO_WORK_TOKENS: also log_collisions.
+HALO_WORK_COLLISIONS = 8
 
 #: The parameters of each function that can fail, as halo_error.argument counts them.
 PARAMETERS = {
     "halo_cancel_new": ("out",),
+    "halo_dataset_new": ("out",),
+    "halo_dataset_add": ("data", "record"),
+    "halo_dataset_load": ("data", "path", "options_json"),
+    "halo_dataset_add_json": ("data", "line", "len"),
+    "halo_dataset_diagnose": ("data", "config_json", "json"),
+    "halo_head_workspace": ("head", "bytes"),
+    "halo_head_forward": ("head", "stats", "exec"),
+    "halo_head_backward": ("head", "stats", "grads", "exec"),
     "halo_version_check": ("header",),
     "halo_runtime_configure": ("options",),
     "halo_loss_new": ("name", "params_json", "out"),
@@ -185,6 +350,7 @@ PARAMETERS = {
     "halo_loss_count": ("loss", "batch", "counts", "width"),
     "halo_loss_evaluate": ("loss", "batch", "result"),
     "halo_loss_summarize": ("loss", "metric_sums", "count", "json"),
+    "halo_pairing_draw": ("rows", "group", "seed", "partner"),
     "halo_refpoint_new": ("name", "params_json", "out"),
     "halo_refpoint_of_loss": ("loss", "out"),
     "halo_refpoint_accumulate": ("point", "batch", "acc", "width"),
@@ -192,6 +358,14 @@ PARAMETERS = {
     "halo_refpoint_apply": ("point", "batch", "row_values", "count"),
     "halo_refpoint_save": ("point", "out"),
     "halo_refpoint_load": ("point", "data", "len"),
+    "halo_trainer_new": ("config_json", "rank", "world_size", "out"),
+    "halo_trainer_attach": ("trainer", "role", "data"),
+    "halo_trainer_next": ("trainer", "work"),
+    "halo_trainer_submit": ("trainer", "answer"),
+    "halo_trainer_set": ("trainer", "key", "value_json"),
+    "halo_trainer_metrics": ("trainer", "json"),
+    "halo_trainer_save": ("trainer", "out"),
+    "halo_trainer_load": ("trainer", "data", "len"),
 }
 
 #: The arrays of each struct: numpy's dtype (None = as the struct's dtype says) and length.
@@ -216,6 +390,10 @@ COLUMNS: dict[str, dict[str, tuple[str | None, str]]] = {
         "token_old_logp": (None, "tokens"),
         "token_log_collision": (None, "tokens"),
     },
+    "halo_record": {
+        "tokens": ("int32", "token_count"),
+        "old_logps": ("float64", "old_logp_count"),
+    },
     "halo_loss_result": {
         "d_logp": (None, "rows"),
         "d_token_logp": (None, "tokens"),
@@ -223,6 +401,17 @@ COLUMNS: dict[str, dict[str, tuple[str | None, str]]] = {
         "row_reward": (None, "rows"),
         "row_zone": ("uint8", "rows"),
         "metric_sums": ("float64", "metric_count"),
+    },
+    "halo_work": {
+        "offsets": ("int64", "rows+1"),
+        "prompt_tokens": ("int32", "rows"),
+        "group": ("uint64", "rows"),
+        "tokens": ("int32", "offsets[rows]"),
+        "values": ("float64", "value_count"),
+    },
+    "halo_answer": {
+        "values": (None, "value_count"),
+        "log_collisions": (None, "value_count"),
     },
 }
 

@@ -22,13 +22,16 @@ mod handle;
 mod intake;
 mod pool;
 mod settings;
+mod tensor;
 
 pub mod batch;
 pub mod blob;
 pub mod cancel;
 pub mod dataset;
+pub mod head;
 pub mod library;
 pub mod loss;
+pub mod pairing;
 pub mod refpoint;
 pub mod status;
 pub mod trainer;
