@@ -16,6 +16,9 @@ export const constants = {
   "HALO_ZONE_LEARNT": 0,
   "HALO_ZONE_ACTIVE": 1,
   "HALO_ZONE_GIVEN_UP": 2,
+  "HALO_SCORE_REFERENCE": 1,
+  "HALO_SCORE_TOKENS": 2,
+  "HALO_TOKENIZE_CONTINUATION": 1,
   "HALO_OK": 0,
   "HALO_E_INVALID_ARGUMENT": 1,
   "HALO_E_SHAPE": 2,
@@ -57,6 +60,7 @@ export const opaque = [
   "halo_dataset",
   "halo_loss",
   "halo_refpoint",
+  "halo_session",
   "halo_trainer",
   "DLTensor"
 ];
@@ -66,7 +70,10 @@ export const aliases = {
   "halo_work_kind": "uint32_t"
 };
 
-export const callbacks = {};
+export const callbacks = {
+  "halo_progress_fn": "int32_t halo_progress_fn(void *, const char *, uint64_t, uint64_t)",
+  "halo_text_fn": "int32_t halo_text_fn(void *, const char *, size_t)"
+};
 
 export const structs = {
   "halo_batch": {
@@ -179,6 +186,15 @@ export const structs = {
     "value": "double",
     "raw": "double"
   },
+  "halo_run": {
+    "struct_size": "uint32_t",
+    "flags": "uint32_t",
+    "max_steps": "uint64_t",
+    "cancel": "halo_cancel *",
+    "progress": "halo_progress_fn *",
+    "text": "halo_text_fn *",
+    "user": "void *"
+  },
   "halo_error": {
     "struct_size": "uint32_t",
     "code": "halo_status",
@@ -263,6 +279,20 @@ export const functions = {
   "halo_refpoint_save": "halo_status halo_refpoint_save(const halo_refpoint *point, _Out_ halo_blob **out, _Inout_ halo_error *err)",
   "halo_refpoint_load": "halo_status halo_refpoint_load(halo_refpoint *point, const void *data, size_t len, _Inout_ halo_error *err)",
   "halo_refpoint_free": "void halo_refpoint_free(halo_refpoint *point)",
+  "halo_session_new": "halo_status halo_session_new(const char *config_json, _Out_ halo_session **out, _Inout_ halo_error *err)",
+  "halo_session_attach": "halo_status halo_session_attach(halo_session *session, const char *role, const halo_dataset *data, _Inout_ halo_error *err)",
+  "halo_session_train": "halo_status halo_session_train(halo_session *session, const halo_run *run, _Inout_ halo_error *err)",
+  "halo_session_evaluate": "halo_status halo_session_evaluate(halo_session *session, const halo_run *run, _Inout_ halo_error *err)",
+  "halo_session_set": "halo_status halo_session_set(halo_session *session, const char *key, const char *value_json, _Inout_ halo_error *err)",
+  "halo_session_metrics": "halo_status halo_session_metrics(const halo_session *session, _Out_ halo_blob **json, _Inout_ halo_error *err)",
+  "halo_session_describe": "halo_status halo_session_describe(const halo_session *session, _Out_ halo_blob **json, _Inout_ halo_error *err)",
+  "halo_session_tokenize": "halo_status halo_session_tokenize(const halo_session *session, const char *text, size_t len, uint32_t flags, _Out_ halo_blob **int32s, _Inout_ halo_error *err)",
+  "halo_session_score": "halo_status halo_session_score(halo_session *session, size_t rows, const int64_t *offsets, const int32_t *prompt_tokens, const int32_t *tokens, uint32_t flags, _Out_ double *logp, size_t count, _Inout_ halo_error *err)",
+  "halo_session_generate": "halo_status halo_session_generate(halo_session *session, const char *prompt, size_t len, const char *options_json, const halo_run *run, _Out_ halo_blob **text, _Inout_ halo_error *err)",
+  "halo_session_save": "halo_status halo_session_save(halo_session *session, const char *folder, _Inout_ halo_error *err)",
+  "halo_session_load": "halo_status halo_session_load(halo_session *session, const char *folder, _Inout_ halo_error *err)",
+  "halo_session_export": "halo_status halo_session_export(halo_session *session, const char *folder, const char *format, _Inout_ halo_error *err)",
+  "halo_session_free": "void halo_session_free(halo_session *session)",
   "halo_trainer_new": "halo_status halo_trainer_new(const char *config_json, int32_t rank, int32_t world_size, _Out_ halo_trainer **out, _Inout_ halo_error *err)",
   "halo_trainer_attach": "halo_status halo_trainer_attach(halo_trainer *trainer, const char *role, const halo_dataset *data, _Inout_ halo_error *err)",
   "halo_trainer_next": "halo_status halo_trainer_next(halo_trainer *trainer, _Inout_ halo_work *work, _Inout_ halo_error *err)",
@@ -434,6 +464,77 @@ export const parameters = {
   ],
   "halo_refpoint_free": [
     "point"
+  ],
+  "halo_session_new": [
+    "config_json",
+    "out"
+  ],
+  "halo_session_attach": [
+    "session",
+    "role",
+    "data"
+  ],
+  "halo_session_train": [
+    "session",
+    "run"
+  ],
+  "halo_session_evaluate": [
+    "session",
+    "run"
+  ],
+  "halo_session_set": [
+    "session",
+    "key",
+    "value_json"
+  ],
+  "halo_session_metrics": [
+    "session",
+    "json"
+  ],
+  "halo_session_describe": [
+    "session",
+    "json"
+  ],
+  "halo_session_tokenize": [
+    "session",
+    "text",
+    "len",
+    "flags",
+    "int32s"
+  ],
+  "halo_session_score": [
+    "session",
+    "rows",
+    "offsets",
+    "prompt_tokens",
+    "tokens",
+    "flags",
+    "logp",
+    "count"
+  ],
+  "halo_session_generate": [
+    "session",
+    "prompt",
+    "len",
+    "options_json",
+    "run",
+    "text"
+  ],
+  "halo_session_save": [
+    "session",
+    "folder"
+  ],
+  "halo_session_load": [
+    "session",
+    "folder"
+  ],
+  "halo_session_export": [
+    "session",
+    "folder",
+    "format"
+  ],
+  "halo_session_free": [
+    "session"
   ],
   "halo_trainer_new": [
     "config_json",

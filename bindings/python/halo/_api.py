@@ -19,6 +19,7 @@ typedef struct halo_cancel halo_cancel;
 typedef struct halo_dataset halo_dataset;
 typedef struct halo_loss halo_loss;
 typedef struct halo_refpoint halo_refpoint;
+typedef struct halo_session halo_session;
 typedef struct halo_trainer halo_trainer;
 typedef struct halo_batch halo_batch;
 typedef struct halo_str halo_str;
@@ -30,9 +31,12 @@ typedef struct halo_head_grads halo_head_grads;
 typedef struct halo_runtime halo_runtime;
 typedef struct halo_loss_result halo_loss_result;
 typedef struct halo_refpoint_value halo_refpoint_value;
+typedef struct halo_run halo_run;
 typedef struct halo_error halo_error;
 typedef struct halo_work halo_work;
 typedef struct halo_answer halo_answer;
+typedef int32_t (*halo_progress_fn)(void *user, const char *phase, uint64_t done, uint64_t total);
+typedef int32_t (*halo_text_fn)(void *user, const char *text, size_t len);
 struct halo_batch {
   uint32_t struct_size;
   uint32_t dtype;
@@ -143,6 +147,15 @@ struct halo_refpoint_value {
   double value;
   double raw;
 };
+struct halo_run {
+  uint32_t struct_size;
+  uint32_t flags;
+  uint64_t max_steps;
+  halo_cancel *cancel;
+  halo_progress_fn progress;
+  halo_text_fn text;
+  void *user;
+};
 struct halo_error {
   uint32_t struct_size;
   halo_status code;
@@ -224,6 +237,20 @@ halo_status halo_refpoint_apply(const halo_refpoint *point, const halo_batch *ba
 halo_status halo_refpoint_save(const halo_refpoint *point, halo_blob **out, halo_error *err);
 halo_status halo_refpoint_load(halo_refpoint *point, const void *data, size_t len, halo_error *err);
 void halo_refpoint_free(halo_refpoint *point);
+halo_status halo_session_new(const char *config_json, halo_session **out, halo_error *err);
+halo_status halo_session_attach(halo_session *session, const char *role, const halo_dataset *data, halo_error *err);
+halo_status halo_session_train(halo_session *session, const halo_run *run, halo_error *err);
+halo_status halo_session_evaluate(halo_session *session, const halo_run *run, halo_error *err);
+halo_status halo_session_set(halo_session *session, const char *key, const char *value_json, halo_error *err);
+halo_status halo_session_metrics(const halo_session *session, halo_blob **json, halo_error *err);
+halo_status halo_session_describe(const halo_session *session, halo_blob **json, halo_error *err);
+halo_status halo_session_tokenize(const halo_session *session, const char *text, size_t len, uint32_t flags, halo_blob **int32s, halo_error *err);
+halo_status halo_session_score(halo_session *session, size_t rows, const int64_t *offsets, const int32_t *prompt_tokens, const int32_t *tokens, uint32_t flags, double *logp, size_t count, halo_error *err);
+halo_status halo_session_generate(halo_session *session, const char *prompt, size_t len, const char *options_json, const halo_run *run, halo_blob **text, halo_error *err);
+halo_status halo_session_save(halo_session *session, const char *folder, halo_error *err);
+halo_status halo_session_load(halo_session *session, const char *folder, halo_error *err);
+halo_status halo_session_export(halo_session *session, const char *folder, const char *format, halo_error *err);
+void halo_session_free(halo_session *session);
 halo_status halo_trainer_new(const char *config_json, int32_t rank, int32_t world_size, halo_trainer **out, halo_error *err);
 halo_status halo_trainer_attach(halo_trainer *trainer, const char *role, const halo_dataset *data, halo_error *err);
 halo_status halo_trainer_next(halo_trainer *trainer, halo_work *work, halo_error *err);
@@ -265,6 +292,12 @@ HALO_ZONE_LEARNT = 0
 HALO_ZONE_ACTIVE = 1
 #: The loss ignores the row on its wrong side: a wrong label, or a hard case.
 HALO_ZONE_GIVEN_UP = 2
+#: halo_session_score: ask the reference model instead of the one that is trained.
+HALO_SCORE_REFERENCE = 1
+#: halo_session_score: one number a completion token instead of one a row.
+HALO_SCORE_TOKENS = 2
+#: halo_session_tokenize: the text goes on from another one, so no beginning-of-sequence token is put before it.
+HALO_TOKENIZE_CONTINUATION = 1
 #: It did what it says.
 HALO_OK = 0
 #: NULL, out of range, or a bad combination.
@@ -358,6 +391,19 @@ PARAMETERS = {
     "halo_refpoint_apply": ("point", "batch", "row_values", "count"),
     "halo_refpoint_save": ("point", "out"),
     "halo_refpoint_load": ("point", "data", "len"),
+    "halo_session_new": ("config_json", "out"),
+    "halo_session_attach": ("session", "role", "data"),
+    "halo_session_train": ("session", "run"),
+    "halo_session_evaluate": ("session", "run"),
+    "halo_session_set": ("session", "key", "value_json"),
+    "halo_session_metrics": ("session", "json"),
+    "halo_session_describe": ("session", "json"),
+    "halo_session_tokenize": ("session", "text", "len", "flags", "int32s"),
+    "halo_session_score": ("session", "rows", "offsets", "prompt_tokens", "tokens", "flags", "logp", "count"),
+    "halo_session_generate": ("session", "prompt", "len", "options_json", "run", "text"),
+    "halo_session_save": ("session", "folder"),
+    "halo_session_load": ("session", "folder"),
+    "halo_session_export": ("session", "folder", "format"),
     "halo_trainer_new": ("config_json", "rank", "world_size", "out"),
     "halo_trainer_attach": ("trainer", "role", "data"),
     "halo_trainer_next": ("trainer", "work"),
