@@ -5,6 +5,7 @@
 mod c;
 mod cpp;
 mod gates;
+mod node;
 mod python;
 mod vectors;
 
@@ -22,6 +23,7 @@ const CLIENTS: &[Client] = &[
     ("C", c::run),
     ("C++", cpp::run),
     ("Python", python::run),
+    ("Node", node::run),
     ("Gates", gates::run),
 ];
 

@@ -8,6 +8,7 @@
 mod api;
 mod c;
 mod layout;
+mod node;
 mod prototype;
 mod python;
 mod reference;
@@ -26,6 +27,8 @@ const SYMBOLS: &str = "crates/ffi/abi/halo.symbols";
 const LAYOUT: &str = "crates/ffi/abi/layout.lp64";
 const LAYOUT_TEST: &str = "crates/ffi/src/layout.rs";
 const PYTHON: &str = "bindings/python/halo/_api.py";
+const NODE: &str = "bindings/node/src/api.mjs";
+const TYPESCRIPT: &str = "bindings/node/src/api.d.mts";
 
 /// Writes all; `--check` compares instead.
 pub(crate) fn run(arguments: &[String]) -> Outcome {
@@ -68,6 +71,8 @@ fn documents() -> Result<Vec<(&'static str, String)>, String> {
         (LAYOUT_TEST, layout::rust(&described, &modules()?)),
         (PYTHON, python::module(&described)),
         (REFERENCE, reference),
+        (NODE, node::module(&described)),
+        (TYPESCRIPT, node::types(&described)),
     ])
 }
 
