@@ -270,3 +270,23 @@ pub fn export(model: &Loaded, folder: &Path, dtype: SaveDtype) -> Result<()> {
         run_folder::copy_tokenizer(&model.base, folder)
     })
 }
+
+/// Writes a folder with the adapter alone and the tokenizer's files: what PEFT loads.
+///
+/// # Errors
+/// A model without adapters; a folder that exists already, or what the operating system says.
+pub fn export_adapter(model: &Loaded, folder: &Path) -> Result<()> {
+    let Some(lora) = &model.lora else {
+        return Err(Error::state("this model has no adapter to save"));
+    };
+    if folder.exists() {
+        return Err(
+            Error::parameter(format!("{} exists already", folder.display())).with_argument("out"),
+        );
+    }
+    let base = std::path::absolute(&model.base).map_err(|e| Error::io(&model.base, e))?;
+    atomic::folder(folder, |folder| {
+        save_adapter(&model.decoder, lora, &base, folder)?;
+        run_folder::copy_tokenizer(&model.base, folder)
+    })
+}
