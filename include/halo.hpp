@@ -20,6 +20,7 @@
 #include "halo/core.hpp"
 #include "halo/data.hpp"
 #include "halo/loss.hpp"
+#include "halo/session.hpp"
 #include "halo/span.hpp"
 #include "halo/trainer.hpp"
 

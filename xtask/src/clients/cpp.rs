@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::{Library, output, there};
 use crate::shell::{Outcome, root};
 
-const STRICT: &[&str] = &["-Wall", "-Wextra", "-Wpedantic", "-Werror", "-g"];
+const STRICT: &[&str] = &["-Wall", "-Wextra", "-Wpedantic", "-Werror"];
 const COMPILERS: &[&str] = &["g++", "clang++"];
 /// The compiler of an MPI.
 const MPI: &str = "HALO_MPICXX";
@@ -56,6 +56,7 @@ pub(super) fn run(library: &Library) -> Outcome {
         );
     }
     same_as_c(library)?;
+    session(library)?;
     mpi(library)?;
     libtorch::run(library)
 }
@@ -88,6 +89,20 @@ fn every_handle_is_freed() -> Outcome {
 
 fn read(file: &str) -> Result<String, String> {
     fs::read_to_string(root().join(file)).map_err(|error| format!("{file}: {error}"))
+}
+
+/// A model of the engine's; a library without sessions must say so.
+fn session(library: &Library) -> Outcome {
+    let Some(compiler) = COMPILERS.iter().find(|compiler| there(compiler)) else {
+        return Ok(());
+    };
+    let flags = [STRICT, &["-std=c++17"]].concat();
+    let source = "bindings/cpp/session.cpp";
+    let program = library.compile(compiler, &flags, &[source], "session_cpp")?;
+    let mut command = Command::new(program);
+    command.current_dir(root()).arg("testdata/demo/model");
+    print!("  {}", output(&mut command)?);
+    Ok(())
 }
 
 /// Two ranks and one, where there is an MPI; its compiler and starter stand in one folder.
