@@ -12,7 +12,7 @@
 // and their try_ forms, which take any function of halo.h and leave the error record to the wrapper. Callbacks may throw: the
 // exception waits until the call has returned.
 //
-// Beside it, for hosts that have these libraries: halo/torch.hpp (libtorch), halo/mpi.hpp.
+// Beside it, for hosts that have these libraries: halo/torch.hpp and halo/torch_head.hpp (libtorch), halo/mpi.hpp.
 #ifndef HALO_HPP
 #define HALO_HPP
 
@@ -20,6 +20,7 @@
 #include "halo/core.hpp"
 #include "halo/data.hpp"
 #include "halo/loss.hpp"
+#include "halo/session.hpp"
 #include "halo/span.hpp"
 #include "halo/trainer.hpp"
 

@@ -111,6 +111,7 @@ struct deleter {
   void operator()(halo_dataset *handle) const noexcept { halo_dataset_free(handle); }
   void operator()(halo_loss *handle) const noexcept { halo_loss_free(handle); }
   void operator()(halo_refpoint *handle) const noexcept { halo_refpoint_free(handle); }
+  void operator()(halo_session *handle) const noexcept { halo_session_free(handle); }
   void operator()(halo_trainer *handle) const noexcept { halo_trainer_free(handle); }
 };
 

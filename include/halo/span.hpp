@@ -19,6 +19,7 @@ template <class T> using span = std::span<T>;
 #include <cstddef>
 #include <iterator>
 #include <type_traits>
+#include <utility>
 
 namespace halo {
 

@@ -37,7 +37,7 @@ struct rows {
 namespace detail {
 
 // Columns in host memory, for as long as this lives.
-class host {
+class columns {
 public:
   template <class T> span<const T> column(const at::Tensor &tensor) {
     kept_.push_back(tensor.detach().to(at::kCPU, c10::CppTypeToScalarType<T>::value).contiguous());
@@ -80,7 +80,7 @@ using evaluation = std::function<double(span<const double>, span<double>)>;
 
 struct node : ::torch::autograd::Function<node> {
   static at::Tensor forward(::torch::autograd::AutogradContext *context, const at::Tensor &logp, const evaluation &evaluate) {
-    host memory;
+    columns memory;
     const auto values = memory.column<double>(logp);
     at::Tensor gradient = at::zeros(logp.sizes(), at::kDouble);
     const double value = evaluate(values, {gradient.mutable_data_ptr<double>(), values.size()});
@@ -99,7 +99,7 @@ struct node : ::torch::autograd::Function<node> {
 // Any loss: logp (rows), or (tokens) where the rows have offsets, to a scalar.
 inline at::Tensor evaluate(const loss &of, const at::Tensor &logp, const rows &rest) {
   const detail::evaluation evaluate = [&](span<const double> values, span<double> gradient) {
-    detail::host memory;
+    detail::columns memory;
     batch<double> batch = memory.read(rest);
     if (rest.offsets.defined()) return of.evaluate(batch.token_logp(values), outputs<double>().d_token_logp(gradient));
     return of.evaluate(batch.logp(values), gradient);
@@ -135,7 +135,7 @@ inline at::Tensor kto_loss(const loss &of, refpoint &point, const at::Tensor &lo
   rest.ref_logp = at::cat({ref_logp, mismatched_ref_logp});
   const at::Tensor both = at::cat({logp, mismatched_logp.detach()});
 
-  detail::host memory;
+  detail::columns memory;
   const batch<double> batch = memory.read(rest).logp(memory.column<double>(both));
   std::vector<double> sums(point.width());
   point.accumulate(batch, sums);

@@ -12,18 +12,18 @@ use serde_json::Value;
 use super::{Library, output, there};
 use crate::shell::{Outcome, root};
 
-const STRICT: &[&str] = &["-Wall", "-Wextra", "-Wpedantic", "-Werror", "-g"];
+const STRICT: &[&str] = &["-Wall", "-Wextra", "-Wpedantic", "-Werror"];
 const COMPILERS: &[&str] = &["g++", "clang++"];
 /// The compiler of an MPI.
 const MPI: &str = "HALO_MPICXX";
 const DIALECTS: &[&str] = &["-std=c++17", "-std=c++20"];
 
-/// A program, further flags, and how its output begins.
+/// A program, further flags and files, and how its output begins.
 type Program = (&'static str, &'static [&'static str], &'static str);
 
 const PROGRAMS: &[Program] = &[
     // The mean of the mismatched log-ratios 1, 0.5, -1 and 1.5, as bindings/c/kto_loss.c says.
-    ("kto_loss", &[], "z0 = 0.5\n"),
+    ("kto_loss", &["bindings/cpp/second_unit.cpp"], "z0 = 0.5\n"),
     ("errors", &["-pthread"], "errors: with exceptions\n"),
     ("drive", &[], "drive: with exceptions\n"),
     (
@@ -56,6 +56,7 @@ pub(super) fn run(library: &Library) -> Outcome {
         );
     }
     same_as_c(library)?;
+    session(library)?;
     mpi(library)?;
     libtorch::run(library)
 }
@@ -88,6 +89,20 @@ fn every_handle_is_freed() -> Outcome {
 
 fn read(file: &str) -> Result<String, String> {
     fs::read_to_string(root().join(file)).map_err(|error| format!("{file}: {error}"))
+}
+
+/// A model of the engine's; a library without sessions must say so.
+fn session(library: &Library) -> Outcome {
+    let Some(compiler) = COMPILERS.iter().find(|compiler| there(compiler)) else {
+        return Ok(());
+    };
+    let flags = [STRICT, &["-std=c++17"]].concat();
+    let source = "bindings/cpp/session.cpp";
+    let program = library.compile(compiler, &flags, &[source], "session_cpp")?;
+    let mut command = Command::new(program);
+    command.current_dir(root()).arg("testdata/demo/model");
+    print!("  {}", output(&mut command)?);
+    Ok(())
 }
 
 /// Two ranks and one, where there is an MPI; its compiler and starter stand in one folder.
