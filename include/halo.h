@@ -84,6 +84,9 @@
 // Prompt x with another prompt's completion y': read by reference points, gets no gradient.
 #define HALO_ROLE_MISMATCH 1
 
+// halo_record.score is set.
+#define HALO_RECORD_SCORE 1
+
 // Incompatible changes.
 #define HALO_ABI_MAJOR 0
 
@@ -102,17 +105,37 @@
 // The loss ignores the row on its wrong side: a wrong label, or a hard case.
 #define HALO_ZONE_GIVEN_UP 2
 
+// Of HALO_WORK_FORWARD: run the reference model, not the policy. Its answers may come from a cache.
+#define HALO_WORK_REFERENCE 1
+
+// One value for each scored token, row after row, instead of one for each row.
+#define HALO_WORK_TOKENS 2
+
+// One score of a reward head for each row, read at its last token, instead of a log-probability.
+#define HALO_WORK_SCORES 4
+
+// Of HALO_WORK_FORWARD with HALO_WORK_TOKENS: also log_collisions.
+#define HALO_WORK_COLLISIONS 8
+
 // Bytes that the library made. Look at them, then free them.
 typedef struct halo_blob halo_blob;
 
 // Stops a long call that it was given to.
 typedef struct halo_cancel halo_cancel;
 
+// Records in their order. What it is attached to shares it, and from then on it does not change.
+typedef struct halo_dataset halo_dataset;
+
 // A loss with its parameters. It never changes, so many threads may use it at once.
 typedef struct halo_loss halo_loss;
 
 // An estimator of z0, with what it remembers of earlier steps.
 typedef struct halo_refpoint halo_refpoint;
+
+// A training run whose model, optimizer and collectives are the host's.
+// No I/O, no threads, no callbacks. halo_trainer_next says what to do; the host does it and submits the answer; next repeats itself
+// until then. Every rank makes the same calls in the same order, whatever fails.
+typedef struct halo_trainer halo_trainer;
 
 // What a call came to.
 typedef int32_t halo_status;
@@ -134,6 +157,50 @@ typedef struct halo_error {
   // For people; ends with NUL, cut between characters.
   char message[512];
 } halo_error;
+
+// Text by its length. It stands inside structs only, and never changes.
+typedef struct halo_str {
+  // UTF-8; may hold any character.
+  const char *data;
+  // In bytes.
+  size_t len;
+} halo_str;
+
+// One completion of one prompt. A pair is two records of one group and one prompt, labelled +1 and -1.
+typedef struct halo_record {
+  // sizeof(halo_record) as the host compiled it.
+  uint32_t struct_size;
+  // HALO_RECORD_*.
+  uint32_t flags;
+  // Its name in messages; empty = its number.
+  struct halo_str id;
+  // Text for a halo_session, which has a tokenizer.
+  struct halo_str prompt;
+  // Text behind the prompt.
+  struct halo_str completion;
+  // Instead of text: the prompt, then the completion with its end-of-sequence token.
+  const int32_t *tokens;
+  // How many tokens there are.
+  size_t token_count;
+  // How many of them are prompt. Without a prompt the completion's first token is context and not scored.
+  size_t prompt_tokens;
+  // Log-probabilities of the scored tokens when the completion was sampled, nats; NULL = not known.
+  const double *old_logps;
+  // How many old_logps there are.
+  size_t old_logp_count;
+  // Equal and nonzero = two records that are a pair.
+  uint64_t group;
+  // +1 desirable or chosen, -1 undesirable or rejected, 0 not judged.
+  int32_t label;
+  // 0.
+  uint32_t reserved;
+  // A reward or rating, with HALO_RECORD_SCORE.
+  double score;
+  // Multiplies the example's loss, of a pair the chosen record's; 0 = 1.
+  double weight;
+  // The example's beta in units of the loss's, of a pair the chosen record's; 0 = 1.
+  double beta_scale;
+} halo_record;
 
 // A function whose type its description says: cast it before the call.
 typedef void (*halo_proc)(void);
@@ -241,6 +308,71 @@ typedef struct halo_refpoint_value {
   double raw;
 } halo_refpoint_value;
 
+// What is to be done. Answer a kind that you do not know with a host_code: all ranks learn of it.
+typedef uint32_t halo_work_kind;
+
+// What to do next. Written by halo_trainer_next, as far as the host's struct_size goes.
+// Row i is tokens offsets[i] to offsets[i + 1]: a prompt, then the completion, whose tokens are scored. Behind an empty prompt the
+// completion's first token is context and not scored.
+typedef struct halo_work {
+  // sizeof(halo_work) as the host compiled it.
+  uint32_t struct_size;
+  // HALO_WORK_*.
+  halo_work_kind kind;
+  // For the answer.
+  uint64_t id;
+  // The optimizer step that it belongs to, from 1; of HALO_WORK_CHECKPOINT the steps completed.
+  uint64_t step;
+  // Of HALO_WORK_BACKWARD: through which HALO_WORK_FORWARD. Its rows are here again.
+  uint64_t forward_id;
+  // Of HALO_WORK_FORWARD and HALO_WORK_BACKWARD: how many backward passes of this step are done.
+  uint32_t micro_batch;
+  // HALO_WORK_REFERENCE, _TOKENS, _SCORES, _COLLISIONS.
+  uint32_t flags;
+  // Sequences.
+  size_t rows;
+  // The first so many of them will see a HALO_WORK_BACKWARD; 0 = none, keep no tape.
+  size_t grad_rows;
+  // Where each row begins in tokens, and the end.
+  const int64_t *offsets;
+  // How many tokens of each row are prompt.
+  const int32_t *prompt_tokens;
+  // Equal = the same prompt: a host that can shares its computation.
+  const uint64_t *group;
+  // All rows' tokens.
+  const int32_t *tokens;
+  // Of HALO_WORK_REDUCE and HALO_WORK_BACKWARD, there for the grad_rows or their scored tokens.
+  const double *values;
+  // How many values there are; of HALO_WORK_FORWARD, how many are awaited.
+  size_t value_count;
+  // Of HALO_WORK_OPTIMIZER_STEP.
+  double learning_rate;
+  // Of HALO_WORK_SYNC_REFERENCE, over 0 and at most 1.
+  double mix;
+} halo_work;
+
+// What came of a work.
+typedef struct halo_answer {
+  // sizeof(halo_answer) as the host compiled it.
+  uint32_t struct_size;
+  // Nonzero = it could not be done.
+  int32_t host_code;
+  // halo_work.id.
+  uint64_t work_id;
+  // Of values and log_collisions: HALO_F32 or HALO_F64.
+  uint32_t dtype;
+  // 0.
+  uint32_t reserved;
+  // Of HALO_WORK_FORWARD (sums over the completion, nats) and HALO_WORK_REDUCE.
+  const void *values;
+  // As many as halo_work.value_count.
+  size_t value_count;
+  // With HALO_WORK_COLLISIONS: ln of the sum of squared probabilities over the vocabulary.
+  const void *log_collisions;
+  // Of HALO_WORK_OPTIMIZER_STEP: the norm of the whole gradient before clipping; 0 if it is not known.
+  double grad_norm;
+} halo_answer;
+
 // It did what it says.
 #define HALO_OK 0
 
@@ -307,6 +439,27 @@ typedef struct halo_refpoint_value {
 // The handle met such a defect before; only its _free works.
 #define HALO_E_POISONED 99
 
+// Compute log-probabilities. Answer: values, as flags say.
+#define HALO_WORK_FORWARD 1
+
+// Add values up over the ranks, element by element. Answer: the sums, on every rank the same bits. Only with several ranks.
+#define HALO_WORK_REDUCE 2
+
+// Add the gradient of the rows of a HALO_WORK_FORWARD to the step's; values are d loss / d logp to seed it with.
+#define HALO_WORK_BACKWARD 3
+
+// SUM the gradients over the ranks (or average them, with gradient_reduce = "mean"), clip, step, zero. Answer: grad_norm.
+#define HALO_WORK_OPTIMIZER_STEP 4
+
+// Save the model and what halo_trainer_save gives.
+#define HALO_WORK_CHECKPOINT 5
+
+// The run is over; nothing is to be answered.
+#define HALO_WORK_DONE 6
+
+// Move the reference model towards the policy: reference = mix * policy + (1 - mix) * reference.
+#define HALO_WORK_SYNC_REFERENCE 7
+
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
@@ -331,6 +484,46 @@ HALO_API void halo_cancel_reset(struct halo_cancel *cancel);
 
 // Frees a token; NULL is nothing to free. A call that has it goes on.
 HALO_API void halo_cancel_free(struct halo_cancel *cancel);
+
+// A data set without records.
+HALO_API HALO_MUST_USE halo_status halo_dataset_new(struct halo_dataset **out, struct halo_error *err);
+
+// Adds one record; the data set copies it.
+HALO_API HALO_MUST_USE
+halo_status halo_dataset_add(struct halo_dataset *data,
+                             const struct halo_record *record,
+                             struct halo_error *err);
+
+// Adds the lines of a JSONL file, plain or gzip, in any of the shapes that `halo train` reads. options_json: limit, the most
+// lines to add. On failure nothing is added, and err->example is the line at fault, from 0. Needs a build with "session".
+HALO_API HALO_MUST_USE
+halo_status halo_dataset_load(struct halo_dataset *data,
+                              const char *path,
+                              const char *options_json,
+                              struct halo_error *err);
+
+// Adds one line of JSON, in any shape that a JSONL file may have. Needs a build with "session".
+HALO_API HALO_MUST_USE
+halo_status halo_dataset_add_json(struct halo_dataset *data,
+                                  const char *line,
+                                  size_t len,
+                                  struct halo_error *err);
+
+// How many records (of a file: lines) were added; 0 for NULL.
+HALO_API uint64_t halo_dataset_count(const struct halo_dataset *data);
+
+// JSON: what the data is, its contradictions, and which losses fit it: what `halo advise` says. config_json: weak (false: labels
+// made of an indirect signal), noise (share of labels known to be wrong), fine_comparisons (pairs compare answers that are both
+// good), score_threshold (from which score on a completion without a label is desirable). Words are counted where there is text.
+// Needs a build with "session".
+HALO_API HALO_MUST_USE
+halo_status halo_dataset_diagnose(const struct halo_dataset *data,
+                                  const char *config_json,
+                                  struct halo_blob **json,
+                                  struct halo_error *err);
+
+// Frees a data set; NULL is nothing to free. What it is attached to goes on.
+HALO_API void halo_dataset_free(struct halo_dataset *data);
 
 // The HALO_ABI_VERSION that the library was built with.
 HALO_API uint32_t halo_version_number(void);
@@ -471,6 +664,76 @@ halo_status halo_refpoint_load(struct halo_refpoint *point,
 
 // Frees an estimator; NULL is nothing to free.
 HALO_API void halo_refpoint_free(struct halo_refpoint *point);
+
+// A run at its beginning. The keys of config_json are those of `halo train`'s files: loss, loss_parameters, loss_schedule,
+// class_balance, reference_sync, reference_point_scope, mismatch, score_threshold, order, per_device_train_batch_size,
+// gradient_accumulation_steps, max_steps, num_train_epochs, learning_rate, lr_scheduler_type, warmup_steps, seed, save_steps; and
+// gradient_reduce, "sum", or "mean" for a host that averages the gradients of the ranks. NULL or "" = all defaults.
+// The batch size is one rank's. rank and world_size are those of data parallelism: a group of processes that computes one forward
+// pass together is one rank, and fails together.
+HALO_API HALO_MUST_USE
+halo_status halo_trainer_new(const char *config_json,
+                             int32_t rank,
+                             int32_t world_size,
+                             struct halo_trainer **out,
+                             struct halo_error *err);
+
+// Gives the run its data, which do not change from here on. role: "train". Every rank attaches all of the data: the trainer gives
+// each its share.
+HALO_API HALO_MUST_USE
+halo_status halo_trainer_attach(struct halo_trainer *trainer,
+                                const char *role,
+                                const struct halo_dataset *data,
+                                struct halo_error *err);
+
+// What to do next; the same again until it is answered. The pointers in work hold until halo_trainer_submit, halo_trainer_load or
+// halo_trainer_free.
+// HALO_E_CALLBACK: the run is over, because the ranks could not be added up.
+HALO_API HALO_MUST_USE
+halo_status halo_trainer_next(struct halo_trainer *trainer,
+                              struct halo_work *work,
+                              struct halo_error *err);
+
+// The answer to the work that halo_trainer_next gave.
+// HALO_E_PEER, on every rank: somebody failed (perhaps this rank), nothing was stepped. Drop the gradients and go on: next offers
+// the step again, with the same data. HALO_E_CALLBACK, for a nonzero host_code that the other ranks are not told: of a
+// HALO_WORK_REDUCE, or a HALO_WORK_OPTIMIZER_STEP of several ranks, it ends the run; other work is offered again. After any other
+// error the right answer is still awaited; an answer with a host_code is always right.
+HALO_API HALO_MUST_USE
+halo_status halo_trainer_submit(struct halo_trainer *trainer,
+                                const struct halo_answer *answer,
+                                struct halo_error *err);
+
+// Changes a setting from the next step on. Every rank must set the same. key: "learning_rate", the peak of its schedule.
+HALO_API HALO_MUST_USE
+halo_status halo_trainer_set(struct halo_trainer *trainer,
+                             const char *key,
+                             const char *value_json,
+                             struct halo_error *err);
+
+// JSON: the metrics of the step completed last, by TRL's names, the same on every rank; and max_steps, the steps of the whole run
+// (null before data are attached). Before the first step only step, 0, and max_steps.
+HALO_API HALO_MUST_USE
+halo_status halo_trainer_metrics(const struct halo_trainer *trainer,
+                                 struct halo_blob **json,
+                                 struct halo_error *err);
+
+// Where the run stands, for halo_trainer_load in a later process, on any rank. During a step it is the state before that step.
+HALO_API HALO_MUST_USE
+halo_status halo_trainer_save(const struct halo_trainer *trainer,
+                              struct halo_blob **out,
+                              struct halo_error *err);
+
+// Goes on where halo_trainer_save left off; the data must be attached, and they and the settings must be those of the saved run.
+// On failure nothing has changed.
+HALO_API HALO_MUST_USE
+halo_status halo_trainer_load(struct halo_trainer *trainer,
+                              const void *data,
+                              size_t len,
+                              struct halo_error *err);
+
+// Frees a trainer; NULL is nothing to free.
+HALO_API void halo_trainer_free(struct halo_trainer *trainer);
 
 #ifdef __cplusplus
 }  // extern "C"

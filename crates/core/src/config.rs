@@ -358,8 +358,7 @@ impl TrainConfig {
             save_every: Some(self.save_steps),
             loss_schedule: self.loss_schedule.clone(),
             reference_sync: self.reference_sync,
-            rank: 0,
-            ranks: 1,
+            ..RunPlan::default()
         }
     }
 

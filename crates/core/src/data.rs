@@ -24,7 +24,7 @@
 //! the header of the assistant's turn. The prompt's own tokens are always a prefix of the sequence; see [`Boundary`] for the
 //! rare tokenizer that joins the border.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use halo_loss::DataShape;
@@ -39,6 +39,7 @@ mod collect;
 mod control;
 mod encode;
 mod example;
+mod held;
 mod limits;
 mod lines;
 mod prompts;
@@ -47,6 +48,7 @@ mod report;
 pub use as_is::{AsIs, Judgement, load_as_is};
 pub use control::Control;
 pub use encode::Boundary;
+pub use held::{HeldLine, check_line, hold, load_held, look_at_held};
 pub use limits::{Keep, Limits};
 pub use prompts::{Prompt, load_prompts};
 pub use report::Report;
@@ -56,7 +58,8 @@ use encode::{Encoded, Encoder};
 use example::Example;
 pub(crate) use example::field::object;
 use lines::Line;
-pub(crate) use lines::{Lines, Place};
+pub(crate) use lines::Lines;
+pub use lines::Place;
 
 /// Lines that are tokenised at a time, over all threads.
 const CHUNK: usize = 1024;
@@ -154,21 +157,49 @@ pub fn load<P: AsRef<Path>>(
     tokenizer: Option<&Tokenizer>,
     options: &DataOptions,
 ) -> Result<Loaded> {
+    let sources: Vec<Source> = files
+        .iter()
+        .map(|path| Source::File(path.as_ref()))
+        .collect();
+    load_all(&sources, tokenizer, options)
+}
+
+/// Where lines are.
+#[derive(Clone, Copy)]
+enum Source<'a> {
+    File(&'a Path),
+    Held(&'a [HeldLine]),
+}
+
+impl Source<'_> {
+    /// For reports.
+    fn name(&self) -> String {
+        match self {
+            Source::File(path) => path.display().to_string(),
+            Source::Held(_) => "records".into(),
+        }
+    }
+}
+
+fn load_all(
+    sources: &[Source],
+    tokenizer: Option<&Tokenizer>,
+    options: &DataOptions,
+) -> Result<Loaded> {
     options.check()?;
     let control = options.control.as_ref();
     let controls = control
         .map(|control| control.encode(tokenizer, options))
         .transpose()?;
-    if files.is_empty() {
+    if sources.is_empty() {
         return Err(Error::parameter("no data files are given").with_argument("data"));
     }
-    let names = files.iter().map(|path| path.as_ref().display().to_string());
     let mut collector = Collector::new(
         options,
         tokenizer.and_then(Tokenizer::bos),
         tokenizer.map_or(&[], Tokenizer::stop_tokens),
         controls,
-        names.collect(),
+        sources.iter().map(Source::name).collect(),
     );
     let encoder = Encoder {
         tokenizer,
@@ -176,16 +207,27 @@ pub fn load<P: AsRef<Path>>(
         keep_texts: options.keep_texts,
     };
     let encode = |example| encoder.encode(example);
-    for path in files {
-        read(path.as_ref(), encode, |place, example| {
+    for source in sources {
+        read(*source, encode, |place, example| {
             collector.push(place, example)
         })?;
     }
     collector.finish()
 }
 
-/// Encodes a file's lines on all threads; `push` takes them in their order.
+/// Encodes lines on all threads; `push` takes them in their order.
 fn read(
+    source: Source,
+    encode: impl Fn(Example) -> Result<Encoded> + Sync,
+    push: impl FnMut(Place, Encoded) -> Result<()>,
+) -> Result<()> {
+    match source {
+        Source::File(path) => read_file(path, encode, push),
+        Source::Held(lines) => held::read(lines, encode, push),
+    }
+}
+
+fn read_file(
     path: &Path,
     encode: impl Fn(Example) -> Result<Encoded> + Sync,
     mut push: impl FnMut(Place, Encoded) -> Result<()>,
@@ -198,7 +240,11 @@ fn read(
         any |= !last;
         let encoded: Vec<_> = chunk
             .into_par_iter()
-            .map(|line| encode_line(path.to_owned(), line, &encode))
+            .map(|Line { number, text }| {
+                let path = path.to_owned();
+                let place = Place { path, line: number };
+                encode_line(place, &text, &encode)
+            })
             .collect();
         for example in encoded {
             let (place, example) = example?;
@@ -222,17 +268,13 @@ fn read(
 }
 
 fn encode_line(
-    path: PathBuf,
-    line: Line,
+    place: Place,
+    text: &str,
     encode: impl Fn(Example) -> Result<Encoded>,
 ) -> Result<(Place, Encoded)> {
-    let place = Place {
-        path,
-        line: line.number,
-    };
-    let example = example::parse(&line.text).map_err(|reason| place.error(reason))?;
+    let example = example::parse(text).map_err(|reason| place.error(reason))?;
     match encode(example) {
         Ok(encoded) => Ok((place, encoded)),
-        Err(error) => Err(error.context(place)),
+        Err(error) => Err(place.within(error)),
     }
 }

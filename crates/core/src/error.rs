@@ -3,6 +3,8 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use crate::data::Place;
+
 /// The result of everything that can fail here.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -18,6 +20,7 @@ struct Inner {
     message: String,
     path: Option<PathBuf>,
     argument: Option<String>,
+    place: Option<Place>,
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
@@ -76,6 +79,12 @@ impl Error {
     #[must_use]
     pub fn with_argument(mut self, argument: impl Into<String>) -> Error {
         self.0.argument = Some(argument.into());
+        self
+    }
+
+    /// Keeps the line that it is about.
+    pub(crate) fn at(mut self, place: &Place) -> Error {
+        self.0.place = Some(place.clone());
         self
     }
 
@@ -141,12 +150,18 @@ impl Error {
         self.0.argument.as_deref()
     }
 
+    /// The line of data at fault, if it is about one.
+    pub fn place(&self) -> Option<&Place> {
+        self.0.place.as_ref()
+    }
+
     fn new(kind: Kind, message: impl Into<String>) -> Error {
         Error(Box::new(Inner {
             kind,
             message: message.into(),
             path: None,
             argument: None,
+            place: None,
             source: None,
         }))
     }

@@ -122,6 +122,25 @@ impl From<halo_loss::Error> for Failure {
     }
 }
 
+impl From<halo_train::Error> for Failure {
+    fn from(error: halo_train::Error) -> Failure {
+        let (code, site) = match &error {
+            error if error.is_peer() => (HALO_E_PEER, "trainer.peer"),
+            error if error.is_host() => (HALO_E_CALLBACK, "trainer.host"),
+            error if error.is_numeric() => (HALO_E_NONFINITE, "trainer.numbers"),
+            error if error.is_data() => (HALO_E_DATA, "trainer.data"),
+            error if error.is_state() => (HALO_E_STATE, "trainer.state"),
+            error if error.is_protocol() => (HALO_E_STATE, "trainer.answer"),
+            _ => (HALO_E_INVALID_ARGUMENT, "trainer.config"),
+        };
+        let failure = Failure::new(code, site, error.to_string()).host_code(error.host_code());
+        match error.record() {
+            Some(record) => failure.example(record),
+            None => failure,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

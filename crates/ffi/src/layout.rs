@@ -7,10 +7,12 @@ use std::mem::offset_of;
 use crate::batch::*;
 use crate::blob::*;
 use crate::cancel::*;
+use crate::dataset::*;
 use crate::library::*;
 use crate::loss::*;
 use crate::refpoint::*;
 use crate::status::*;
+use crate::trainer::*;
 
 /// As abi/layout.lp64 has them: a struct's size; a field's offset and size.
 macro_rules! layout {
@@ -42,9 +44,15 @@ layout! {
     halo_batch: struct_size dtype rows label role group tokens logp ref_logp old_logp reward advantage weight
         beta_scale refpoint offsets token_mask token_logp token_ref_logp token_old_logp token_log_collision
         common_refpoint global_count global_tokens global_desirable_tokens grad_scale;
+    halo_str: data len;
+    halo_record: struct_size flags id prompt completion tokens token_count prompt_tokens old_logps
+        old_logp_count group label reserved score weight beta_scale;
     halo_runtime: struct_size threads;
     halo_loss_result: struct_size reserved loss d_logp d_token_logp row_loss row_reward row_zone metric_sums
         metric_count;
     halo_refpoint_value: struct_size clamped value raw;
     halo_error: struct_size code argument host_code example site message;
+    halo_work: struct_size kind id step forward_id micro_batch flags rows grad_rows offsets prompt_tokens group
+        tokens values value_count learning_rate mix;
+    halo_answer: struct_size host_code work_id dtype reserved values value_count log_collisions grad_norm;
 }

@@ -24,11 +24,14 @@ mod intake;
 #[cfg(test)]
 mod layout;
 mod pool;
+mod settings;
 
 pub mod batch;
 pub mod blob;
 pub mod cancel;
+pub mod dataset;
 pub mod library;
 pub mod loss;
 pub mod refpoint;
 pub mod status;
+pub mod trainer;

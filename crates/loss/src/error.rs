@@ -124,7 +124,7 @@ impl Error {
 }
 
 /// The known name with the fewest changed letters, if less than half of them changed.
-fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
+pub fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
     let distances = known.iter().map(|known| (distance(name, known), *known));
     let (changed, known) = distances.min_by_key(|(changed, _)| *changed)?;
     (2 * changed < name.chars().count().max(3)).then_some(known)

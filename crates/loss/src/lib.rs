@@ -56,7 +56,7 @@ pub mod value;
 pub mod weighting;
 
 pub use advantage::Advantage;
-pub use error::Error;
+pub use error::{Error, nearest};
 pub use evaluate::{Evaluation, Normalizer, evaluate};
 pub use example::{Batch, Label, Row, TokenColumns, Tokens};
 pub use loss::Loss;

@@ -8,6 +8,8 @@ pub struct Error {
     kind: Kind,
     message: String,
     record: Option<usize>,
+    rank: Option<usize>,
+    code: i32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +19,8 @@ pub(crate) enum Kind {
     Protocol,
     Numeric,
     State,
+    Peer,
+    Host,
 }
 
 impl Error {
@@ -25,6 +29,8 @@ impl Error {
             kind,
             message: message.into(),
             record: None,
+            rank: None,
+            code: 0,
         }
     }
 
@@ -34,6 +40,22 @@ impl Error {
 
     pub(crate) fn data(message: impl Into<String>) -> Error {
         Error::new(Kind::Data, message)
+    }
+
+    /// A rank failed: its number if it is one, and of this rank the host's code.
+    pub(crate) fn peer(message: String, rank: Option<usize>, code: i32) -> Error {
+        let error = Error::new(Kind::Peer, message);
+        Error {
+            rank,
+            code,
+            ..error
+        }
+    }
+
+    /// The host's failure, which nobody else need know of or can be told.
+    pub(crate) fn host(message: String, code: i32) -> Error {
+        let error = Error::new(Kind::Host, message);
+        Error { code, ..error }
     }
 
     /// Says which record it is about.
@@ -65,6 +87,30 @@ impl Error {
     /// A saved state does not belong to this run.
     pub fn is_state(&self) -> bool {
         self.kind == Kind::State
+    }
+
+    /// A rank failed in this step, perhaps this one. Nothing was stepped: drop the gradients, and [`Machine::next`] offers the step
+    /// again with the same data. Every rank gets this error.
+    ///
+    /// [`Machine::next`]: crate::Machine::next
+    pub fn is_peer(&self) -> bool {
+        self.kind == Kind::Peer
+    }
+
+    /// The host failed where the other ranks cannot be told: a sum over the ranks, which ends the run, or a work of its own, which is
+    /// offered again.
+    pub fn is_host(&self) -> bool {
+        self.kind == Kind::Host
+    }
+
+    /// The rank that failed, if it is exactly one.
+    pub fn rank(&self) -> Option<usize> {
+        self.rank
+    }
+
+    /// What this rank's host said when it failed; 0 where it did not.
+    pub fn host_code(&self) -> i32 {
+        self.code
     }
 
     /// The record it is about, an index into the data set's records, where there is one.

@@ -65,7 +65,7 @@ pub use metrics::{Clamped, StepMetrics};
 pub use order::Order;
 pub use pack::{Gradient, Pack, Score, Segment, Sequence};
 pub use pairing::Mismatch;
-pub use plan::{ReferenceSync, RunPlan, SyncMoment};
+pub use plan::{GradientReduce, ReferenceSync, RunPlan, SyncMoment};
 pub use ramp::{Ramp, RampShape};
 pub use records::{Dataset, Record, Unit};
 pub use rng::Rng;

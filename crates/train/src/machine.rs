@@ -20,7 +20,11 @@
 //! micro-batches share one z₀, its forward passes (without tape) all come first; so do those of the rows where a loss couples the
 //! units of a step. Everything is divided by the global
 //! counts of the step, known in advance, so neither micro-batches nor ranks change the result.
+//!
+//! A host that cannot do a work answers `Failed`. With several ranks all of them learn of it in the next sum, whatever the host did in
+//! between: nobody waits for ever, nothing was stepped, and the step is offered again.
 
+mod failure;
 mod layout;
 mod limit;
 mod numbers;
@@ -45,6 +49,7 @@ use crate::metrics::StepMetrics;
 use crate::order::Steps;
 use crate::plan::{RunPlan, SyncMoment};
 use crate::records::Dataset;
+use failure::Failed;
 use numbers::Scores;
 use setup::Setup;
 use step::Step;
@@ -63,6 +68,8 @@ pub struct Machine {
     checkpoint_due: bool,
     /// Asked and not yet answered.
     pending: Option<Work>,
+    /// A sum over the ranks failed: the host's code.
+    over: Option<i32>,
     metrics: Option<StepMetrics>,
     examples: Vec<ExampleRecord>,
 }
@@ -86,6 +93,7 @@ impl Machine {
             sync_due: false,
             checkpoint_due: false,
             pending: None,
+            over: None,
             metrics: None,
             examples: Vec::new(),
         })
@@ -94,12 +102,16 @@ impl Machine {
     /// What to do next. Asked again before the answer, it says the same.
     ///
     /// # Errors
-    /// A loss that is not finite.
+    /// A loss that is not finite (with several ranks that fails the rank instead); a run that a failed sum ended.
     #[expect(
         clippy::should_implement_trait,
         reason = "the word of the protocol; an iterator could neither fail nor wait for answers"
     )]
     pub fn next(&mut self) -> Result<Work, Error> {
+        if let Some(code) = self.over {
+            let message = "a sum over the ranks failed: the run is over; restore a saved state";
+            return Err(Error::host(message.into(), code));
+        }
         if self.pending.is_none() {
             self.pending = self.ask()?;
         }
@@ -131,7 +143,8 @@ impl Machine {
     ///
     /// # Errors
     /// An answer of another kind or length than asked for, or with a number that is not finite. The machine then still
-    /// waits for the right one.
+    /// waits for the right one. A failure of this or another rank ([`Error::is_peer`]): the step is offered again. A failure that
+    /// nobody else learns of ([`Error::is_host`]).
     pub fn submit(&mut self, answer: Answer) -> Result<(), Error> {
         let Some(work) = self.pending.take() else {
             let message = format!(
@@ -140,11 +153,50 @@ impl Machine {
             );
             return Err(Error::new(Kind::Protocol, message));
         };
-        let accepted = self.accept(&work, answer);
-        if accepted.is_err() {
-            self.pending = Some(work);
+        let accepted = match answer {
+            Answer::Failed { code } => self.failed(&work, code),
+            answer => self.accept(&work, answer),
+        };
+        match &accepted {
+            // All of the step is asked again, from the beginning.
+            Err(error) if error.is_peer() => self.step = None,
+            Err(_) => self.pending = Some(work),
+            Ok(()) => {}
         }
         accepted
+    }
+
+    /// The host could not do a work.
+    fn failed(&mut self, work: &Work, code: i32) -> Result<(), Error> {
+        let alone = self.setup.plan.ranks == 1;
+        let failed = Failed::host(work.name(), code);
+        match (work, &mut self.step) {
+            (Work::Forward { .. } | Work::Backward { .. } | Work::OptimizerStep { .. }, _)
+                if alone =>
+            {
+                Err(failed.alone())
+            }
+            (Work::Forward { .. } | Work::Backward { .. }, Some(step)) => {
+                step.fail(failed);
+                Ok(())
+            }
+            // The others cannot be told, and may have gone on.
+            (Work::Reduce { .. } | Work::ReduceGradients | Work::OptimizerStep { .. }, _) => {
+                self.over = Some(code);
+                let message = format!(
+                    "{} failed with the host's code {code}, and the other ranks cannot be told: the run is over",
+                    work.name()
+                );
+                Err(Error::host(message, code))
+            }
+            _ => {
+                let message = format!(
+                    "{} failed with the host's code {code}; it is offered again",
+                    work.name()
+                );
+                Err(Error::host(message, code))
+            }
+        }
     }
 
     fn accept(&mut self, work: &Work, answer: Answer) -> Result<(), Error> {
@@ -215,6 +267,19 @@ impl Machine {
     /// The settings of the run.
     pub fn plan(&self) -> &RunPlan {
         &self.setup.plan
+    }
+
+    /// Another peak learning rate, from the next step on; the schedule goes on. Every rank must set the same.
+    ///
+    /// # Errors
+    /// A rate that is negative or not finite.
+    pub fn set_learning_rate(&mut self, rate: f64) -> Result<(), Error> {
+        if !(rate >= 0.0 && rate.is_finite()) {
+            let message = format!("learning_rate = {rate} is outside 0..");
+            return Err(Error::parameter(message));
+        }
+        self.setup.learning_rate = rate;
+        Ok(())
     }
 
     /// The loss with all its parameters.

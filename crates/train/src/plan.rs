@@ -43,6 +43,8 @@ pub struct RunPlan {
     pub loss_schedule: BTreeMap<String, Ramp>,
     /// How the reference follows the policy; it stays as it is without.
     pub reference_sync: Option<ReferenceSync>,
+    /// What a host does with the gradients of several ranks.
+    pub gradient_reduce: GradientReduce,
     /// This process among `ranks`, from 0. N ranks of B/N are exactly one rank of B.
     pub rank: usize,
     /// Processes that share every micro-batch.
@@ -97,6 +99,17 @@ fn whole() -> f64 {
     1.0
 }
 
+/// What a host does with the gradients of several ranks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum GradientReduce {
+    /// It adds them up.
+    #[default]
+    Sum,
+    /// It averages them, as PyTorch's DDP: each rank's are handed out `ranks` times as large.
+    Mean,
+}
+
 /// When in its step the reference moves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -125,6 +138,7 @@ impl Default for RunPlan {
             save_every: None,
             loss_schedule: BTreeMap::new(),
             reference_sync: None,
+            gradient_reduce: GradientReduce::Sum,
             rank: 0,
             ranks: 1,
         }
@@ -144,6 +158,14 @@ impl RunPlan {
         let per_epoch = (units as u64).div_ceil(self.units_per_step().max(1));
         self.steps
             .unwrap_or_else(|| (self.epochs * per_epoch as f64).ceil() as u64)
+    }
+
+    /// What dL/dlogp is multiplied with on its way out.
+    pub(crate) fn seed_scale(&self) -> f64 {
+        match self.gradient_reduce {
+            GradientReduce::Sum => 1.0,
+            GradientReduce::Mean => self.ranks as f64,
+        }
     }
 
     /// # Errors

@@ -174,9 +174,9 @@ fn several_ranks_add_up_z0_metrics_and_gradients() {
     let expected = [
         "reference 2+2",
         "policy 2+2, taped",
-        "reduce 2",
+        "reduce 4",
         "backward 4",
-        "reduce 19",
+        "reduce 21",
         "gradients",
         "update 1",
         "checkpoint 1",

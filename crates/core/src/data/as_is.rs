@@ -12,7 +12,7 @@ use super::encode::{Answer, Border, Encoded, Encoder};
 use super::example::{Answers, Columns, Content, Example};
 use super::limits::Cut;
 use super::lines::Place;
-use super::{Boundary, Limits, read};
+use super::{Boundary, Limits, Source, read};
 use crate::tokenizer::Tokenizer;
 use crate::{Error, Result};
 
@@ -60,10 +60,22 @@ pub fn load_as_is<P: AsRef<Path>>(
     tokenizer: Option<&Tokenizer>,
     limits: Limits,
 ) -> Result<AsIs> {
-    limits.check()?;
     if files.is_empty() {
         return Err(Error::parameter("no data files are given").with_argument("data"));
     }
+    let sources: Vec<Source> = files
+        .iter()
+        .map(|path| Source::File(path.as_ref()))
+        .collect();
+    look_at(&sources, tokenizer, limits)
+}
+
+pub(super) fn look_at(
+    sources: &[Source],
+    tokenizer: Option<&Tokenizer>,
+    limits: Limits,
+) -> Result<AsIs> {
+    limits.check()?;
     let encoder = Encoder {
         tokenizer,
         boundary: Boundary::default(),
@@ -79,8 +91,8 @@ pub fn load_as_is<P: AsRef<Path>>(
         bos: tokenizer.and_then(Tokenizer::bos),
         ..Reading::default()
     };
-    for path in files {
-        read(path.as_ref(), encode, |place, example| {
+    for source in sources {
+        read(*source, encode, |place, example| {
             reading.push(&place, example)
         })?;
     }

@@ -277,8 +277,11 @@ impl<'a> Collector<'a> {
     }
 }
 
-/// The file's name and the line.
+/// The file's name and the line; of a record that never was in a file its number.
 pub(super) fn default_id(place: &Place) -> String {
+    if place.path.as_os_str().is_empty() {
+        return place.line.to_string();
+    }
     let name = place.path.file_name().unwrap_or(place.path.as_os_str());
     format!("{}:{}", name.display(), place.line)
 }

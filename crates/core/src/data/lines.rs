@@ -28,21 +28,31 @@ pub(crate) struct Lines {
 
 /// A file and a line number, for messages.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Place {
-    pub(crate) path: PathBuf,
-    pub(crate) line: usize,
+pub struct Place {
+    /// The file; empty for a record that never was in one.
+    pub path: PathBuf,
+    /// Counted from 1; of a record that never was in a file its number, from 0.
+    pub line: usize,
 }
 
 impl Place {
     /// A data error at this place: `FILE, line N: reason`.
     pub(crate) fn error(&self, reason: impl std::fmt::Display) -> Error {
-        Error::data(format!("{self}: {reason}"))
+        Error::data(format!("{self}: {reason}")).at(self)
+    }
+
+    /// The same of an error that does not know where it happened.
+    pub(crate) fn within(&self, error: Error) -> Error {
+        error.context(self).at(self)
     }
 }
 
 impl std::fmt::Display for Place {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}, line {}", self.path.display(), self.line)
+        match self.path.as_os_str().is_empty() {
+            true => write!(f, "record {}", self.line),
+            false => write!(f, "{}, line {}", self.path.display(), self.line),
+        }
     }
 }
 

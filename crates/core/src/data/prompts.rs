@@ -90,7 +90,7 @@ pub fn load_prompts(path: impl AsRef<Path>, tokenizer: &Tokenizer) -> Result<Vec
             true => from_json(&line.text, &id, tokenizer),
             false => Prompt::text(tokenizer, &id, &line.text),
         };
-        prompts.push(prompt.map_err(|e| e.context(&place))?);
+        prompts.push(prompt.map_err(|e| place.within(e))?);
     }
     match prompts.is_empty() {
         true => Err(Error::data(format!(

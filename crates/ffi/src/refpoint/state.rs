@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::batch::{Columns, Picked, Role};
 use crate::failure::{Failure, Outcome};
 use crate::intake::Host;
+use crate::settings::read;
 use crate::status::*;
 
 /// An estimator at work.
@@ -139,17 +140,8 @@ impl RefPoint {
 /// # Errors
 /// An unknown key, a value out of range.
 pub(super) fn settings(host: &Host, argument: usize, json: *const c_char) -> Outcome<Settings> {
-    let Some(text) = host.optional_text(argument, "params_json", json)? else {
-        return Ok(Settings::default());
-    };
+    let settings: Settings = read(host, argument, "params_json", json)?;
     let refuse = |code, message| Err(Failure::new(code, "params_json", message).argument(argument));
-    let settings: Settings = match serde_json::from_str(text) {
-        Ok(settings) => settings,
-        Err(error) if error.to_string().starts_with("unknown field") => {
-            return refuse(HALO_E_NOT_FOUND, format!("params_json: {error}"));
-        }
-        Err(error) => return refuse(HALO_E_FORMAT, format!("params_json: {error}")),
-    };
     if !(0.0..1.0).contains(&settings.decay) {
         let message = format!("decay = {} is outside 0..1 (exclusive)", settings.decay);
         return refuse(HALO_E_INVALID_ARGUMENT, message);

@@ -14,15 +14,24 @@ typedef halo_status (*gate_call)(void *args, halo_error *err);
 typedef struct {
   halo_loss *loss;
   halo_refpoint *point;
-  halo_blob *blob;
+  halo_blob *blob, *saved;
   halo_cancel *cancel;
+  halo_dataset *data;
+  halo_trainer *trainer, *fresh;
+  const char *saved_data;
+  size_t saved_len;
   struct {
     halo_batch batch;
     halo_loss_result result;
     halo_refpoint_value value;
-    halo_runtime runtime;
-    double logp[8], ref_logp[8], token_logp[16];
+    halo_record record;
+    halo_work work;
+    halo_answer answer;
+    double logp[8], ref_logp[8], token_logp[16], ones[16];
     int64_t offsets[9];
+    uint64_t group[8];
+    int32_t tokens[8];
+    uint8_t mask[16];
     int8_t label[8];
     uint8_t role[8];
     double numbers[64];
@@ -59,6 +68,10 @@ void gate_fail(const char *file, int line, const char *format, ...);
 /* The next calls are of this function. `valid`: whether its arguments are known to be good, so that a refusal must name the one
  * that was spoiled; without that, any refusal will do. */
 void gate_function(const char *name, int valid);
+
+/* Whether a call with the samples does what it says. It must where all arguments have samples (demand 1), but for what only
+ * another build has (demand 2), and need not where some have none (demand 0). */
+int works(gate_call call, void *args, int demand);
 
 /* The call must do what it says, and leave err alone. */
 void accept(const char *what, gate_call call, void *args);

@@ -109,7 +109,7 @@ pub(super) fn step(setup: &Setup, steps: &mut Steps, index: u64) -> Result<StepP
     Ok(StepPlan {
         number: index + 1,
         epoch: steps.epochs_after(index),
-        learning_rate: plan.learning_rate
+        learning_rate: setup.learning_rate
             * plan.schedule.factor(index, plan.warmup_steps, setup.total),
         loss: setup.loss_at(index)?,
         norm: Normalizer {

@@ -16,6 +16,8 @@ pub(super) struct Setup {
     pub(super) data: Arc<Dataset>,
     /// As the run begins; a step's own has the parameters of that step.
     pub(super) loss: Loss,
+    /// The peak learning rate: the plan's, until the host sets another.
+    pub(super) learning_rate: f64,
     /// Optimiser steps of the whole run.
     pub(super) total: u64,
     /// The rows that z₀ is estimated on.
@@ -65,6 +67,7 @@ impl Setup {
             old,
             reference: needs_reference(&loss, &data),
             advantages: advantages(&loss, &data)?,
+            learning_rate: plan.learning_rate,
             plan,
             data,
             loss,

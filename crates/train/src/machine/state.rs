@@ -32,6 +32,9 @@ pub struct MachineState {
     /// What the reference point's estimator remembers of earlier steps.
     #[serde(default)]
     pub memory: Vec<f64>,
+    /// The peak learning rate, where the host set another than the plan's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub learning_rate: Option<f64>,
 }
 
 const VERSION: u32 = 2;
@@ -47,6 +50,8 @@ impl Machine {
             params: self.setup.loss.params().clone(),
             data: self.setup.fingerprint.clone(),
             memory: self.memory.clone(),
+            learning_rate: Some(self.setup.learning_rate)
+                .filter(|rate| *rate != self.setup.plan.learning_rate),
         }
     }
 
@@ -92,6 +97,9 @@ impl Machine {
         let mut machine = Machine::new(plan, data, loss)?;
         if machine.setup.fingerprint != state.data {
             return refuse("the data is not the data of the saved run".into());
+        }
+        if let Some(rate) = state.learning_rate {
+            machine.set_learning_rate(rate)?;
         }
         machine.completed = state.step;
         machine.memory.clone_from(&state.memory);

@@ -1,10 +1,13 @@
 //! One optimiser step under way: its tasks in order, and what has been answered so far.
 
+mod coupled;
+
 use std::collections::VecDeque;
 use std::ops::Range;
 
 use halo_loss::{Evaluation, Point, Row, evaluate};
 
+use super::failure::{Failed, with_slots, without_slots};
 use super::layout::{Layout, Part, Places, Task};
 use super::limit::limit;
 use super::numbers::{Numbers, Scores};
@@ -27,6 +30,8 @@ pub(super) struct Step {
     examples: Vec<ExampleRecord>,
     /// What the reference point's estimator remembers, this step included as far as it is known.
     memory: Vec<f64>,
+    /// Why this rank only waits for the next sum over the ranks.
+    failed: Option<Failed>,
 }
 
 impl Step {
@@ -44,12 +49,45 @@ impl Step {
             sums: Sums::default(),
             examples: Vec::new(),
             memory,
+            failed: None,
         }
     }
 
     /// The next question; what needs nobody else is done on the way.
+    ///
+    /// # Errors
+    /// Numbers that are not finite; with several ranks they fail this rank first.
     pub(super) fn ask(&mut self, setup: &Setup) -> Result<Option<Work>, Error> {
+        match self.question(setup) {
+            Err(error) if setup.plan.ranks > 1 => {
+                self.failed = Some(Failed::here(&error));
+                self.question(setup)
+            }
+            asked => asked,
+        }
+    }
+
+    /// This rank does nothing more before the next sum over the ranks.
+    pub(super) fn fail(&mut self, failed: Failed) {
+        self.failed = Some(failed);
+        self.finished();
+    }
+
+    fn question(&mut self, setup: &Setup) -> Result<Option<Work>, Error> {
         let alone = setup.plan.ranks == 1;
+        let reduce = |sums: Vec<f64>, failed: bool| {
+            let sums = with_slots(sums, setup.plan.rank, failed);
+            Ok(Some(Work::Reduce { sums }))
+        };
+        while let Some(task) = self.tasks.front().cloned() {
+            if self.failed.is_none() {
+                break;
+            }
+            match self.width(setup, &task) {
+                Some(width) => return reduce(vec![0.0; width], true),
+                None => self.finished(),
+            }
+        }
         while let Some(task) = self.tasks.front().cloned() {
             match task {
                 Task::Forward { part, model, tape } => {
@@ -69,27 +107,23 @@ impl Step {
                 Task::Point(batches) => {
                     let sums = self.point_sums(setup, batches)?;
                     if !alone {
-                        return Ok(Some(Work::Reduce { sums }));
+                        return reduce(sums, false);
                     }
-                    self.reduced(setup, sums.len(), &sums)?;
+                    self.summed(setup, &sums)?;
                 }
                 Task::Whole => {
                     let rows = self.all_rows(setup)?;
                     if !alone {
-                        return Ok(Some(Work::Reduce { sums: rows }));
+                        return reduce(rows, false);
                     }
-                    self.reduced(setup, rows.len(), &rows)?;
+                    self.summed(setup, &rows)?;
                 }
                 Task::Backward { batch } => match self.evaluate(setup, batch)? {
                     Some(work) => return Ok(Some(work)),
                     None => self.finished(),
                 },
                 Task::Metrics if alone => self.finished(),
-                Task::Metrics => {
-                    return Ok(Some(Work::Reduce {
-                        sums: self.sums.to_vec(),
-                    }));
-                }
+                Task::Metrics => return reduce(self.sums.to_vec(), false),
                 Task::Gradients if alone => self.finished(),
                 Task::Gradients => return Ok(Some(Work::ReduceGradients)),
                 Task::Sync => {
@@ -162,7 +196,23 @@ impl Step {
         Ok(())
     }
 
+    /// How many numbers a task adds up over the ranks; none for one that adds nothing up.
+    fn width(&self, setup: &Setup, task: &Task) -> Option<usize> {
+        match task {
+            Task::Point(_) => {
+                let estimator = self.plan.loss.reference_point();
+                Some(estimator.map_or(0, |estimator| estimator.sums(self.plan.groups).len()))
+            }
+            Task::Whole => Some(Whole::new(setup, &self.plan.rows).numbers.len()),
+            Task::Metrics => Some(Sums::WIDTH),
+            _ => None,
+        }
+    }
+
     /// The sums over all ranks came.
+    ///
+    /// # Errors
+    /// Another count; a rank that failed: then the step is to be dropped; a sum that is not finite.
     pub(super) fn reduced(
         &mut self,
         setup: &Setup,
@@ -176,6 +226,11 @@ impl Step {
             );
             return Err(Error::new(Kind::Protocol, message));
         }
+        let sums = without_slots(sums, setup.plan.rank, self.failed.as_ref())?;
+        self.summed(setup, sums)
+    }
+
+    fn summed(&mut self, setup: &Setup, sums: &[f64]) -> Result<(), Error> {
         if let Some(sum) = sums.iter().find(|sum| !sum.is_finite()) {
             let message = format!("step {}: a sum over the ranks is {sum}", self.plan.number);
             return Err(Error::new(Kind::Numeric, message));
@@ -312,52 +367,9 @@ impl Step {
         self.examples.extend(records.map(example));
         let job = self.parts[self.batches[batch].main].job.clone();
         Ok(Some(Work::Backward {
-            dlogps: gradient(&job, evaluation),
+            dlogps: gradient(&job, evaluation, setup.plan.seed_scale()),
             job,
         }))
-    }
-
-    /// The numbers of all rows of the step, in one list; 0 for the other ranks' rows.
-    fn all_rows(&self, setup: &Setup) -> Result<Vec<f64>, Error> {
-        let mut whole = Whole::new(setup, &self.plan.rows);
-        for (batch, plan) in self.plan.batches.iter().enumerate() {
-            whole.put(plan.start, &self.numbers(setup, batch)?.0);
-        }
-        Ok(whole.numbers)
-    }
-
-    /// Evaluates the whole step at once, and gives each micro-batch its share.
-    fn whole(&mut self, setup: &Setup, all: &[f64]) -> Result<(), Error> {
-        let whole = Whole::new(setup, &self.plan.rows);
-        let numbers = whole.read(setup, &self.plan.rows, all);
-        let all = evaluate(&self.plan.loss, numbers.view(), &self.plan.norm).map_err(|error| {
-            let record = error.row().map(|row| self.plan.rows[row]);
-            let message = format!("step {}: {error}", self.plan.number);
-            Error::new(Kind::Numeric, message).at(record)
-        })?;
-        let size = self.plan.loss.rows_per_unit();
-        for (plan, places) in self.plan.batches.iter().zip(&mut self.batches) {
-            let mine = plan.start..plan.start + plan.rows.len();
-            // Counts of the whole step are reported once.
-            let counts = mine.start == 0 && !mine.is_empty();
-            let values = all.values[mine.start / size..mine.end / size].to_vec();
-            let slice = |slopes: &[f64], range: Range<usize>| match slopes.is_empty() {
-                true => Vec::new(),
-                false => slopes[range].to_vec(),
-            };
-            places.evaluation = Some(Evaluation {
-                loss: values.iter().sum::<f64>() / self.plan.norm.units,
-                dlogps: slice(&all.dlogps, mine.clone()),
-                token_dlogps: slice(&all.token_dlogps, whole.tokens(&mine)),
-                rewards: all.rewards[mine.clone()].to_vec(),
-                zones: all.zones[mine].to_vec(),
-                values,
-                clipped: if counts { all.clipped } else { 0 },
-                per_token: all.per_token,
-                inside: all.inside.map(|inside| if counts { inside } else { 0 }),
-            });
-        }
-        Ok(())
     }
 
     fn numeric(&self, batch: usize, error: &halo_loss::Error) -> Error {
@@ -368,17 +380,14 @@ impl Step {
 }
 
 /// What the rows' loss says, and zeros for the sequences behind them.
-fn gradient(job: &Job, evaluation: Evaluation) -> Gradient {
+fn gradient(job: &Job, evaluation: Evaluation, scale: f64) -> Gradient {
+    let whole = |slopes: Vec<f64>, count: usize| {
+        let mut slopes: Vec<f64> = slopes.into_iter().map(|slope| scale * slope).collect();
+        slopes.resize(count, 0.0);
+        slopes
+    };
     match evaluation.token_dlogps.is_empty() {
-        true => {
-            let mut slopes = evaluation.dlogps;
-            slopes.resize(job.sequences.len(), 0.0);
-            Gradient::Sequences(slopes)
-        }
-        false => {
-            let mut slopes = evaluation.token_dlogps;
-            slopes.resize(job.pack.scores.len(), 0.0);
-            Gradient::Tokens(slopes)
-        }
+        true => Gradient::Sequences(whole(evaluation.dlogps, job.sequences.len())),
+        false => Gradient::Tokens(whole(evaluation.token_dlogps, job.pack.scores.len())),
     }
 }

@@ -20,9 +20,10 @@ pub enum Work {
         /// Whether a [`Work::Backward`] over the same job follows, before the next taped forward.
         tape: bool,
     },
-    /// Add the numbers up over all ranks, element by element. Only with several ranks. Answer: [`Answer::Reduced`].
+    /// Add the numbers up over all ranks, element by element; every rank must answer with the same bits. Only with several ranks.
+    /// Answer: [`Answer::Reduced`].
     Reduce {
-        /// This rank's part.
+        /// This rank's part, with the slots that say whether it failed.
         sums: Vec<f64>,
     },
     /// Add this job's gradient to the step's. Answer: [`Answer::Finished`].
@@ -116,6 +117,12 @@ pub enum Answer {
         /// Norm of the whole gradient before clipping.
         grad_norm: f64,
     },
+    /// To anything: it could not be done. Of a forward or backward pass every rank learns at the next sum, and the step is offered
+    /// again; a sum or an update over several ranks that fails ends the run; other work is offered again at once.
+    Failed {
+        /// Anything that tells the host's failures apart.
+        code: i32,
+    },
 }
 
 impl Ask {
@@ -136,6 +143,7 @@ impl Answer {
             Answer::Reduced(_) => "Reduced",
             Answer::Finished => "Finished",
             Answer::Stepped { .. } => "Stepped",
+            Answer::Failed { .. } => "Failed",
         }
     }
 }
@@ -206,20 +214,35 @@ impl SequenceRef {
 }
 
 impl Work {
+    /// The variant's name, for errors.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Work::Forward { .. } => "Forward",
+            Work::Reduce { .. } => "Reduce",
+            Work::Backward { .. } => "Backward",
+            Work::ReduceGradients => "ReduceGradients",
+            Work::OptimizerStep { .. } => "OptimizerStep",
+            Work::SyncReference { .. } => "SyncReference",
+            Work::Checkpoint { .. } => "Checkpoint",
+            Work::Done => "Done",
+        }
+    }
+
     /// The error for an answer of another kind.
     pub(super) fn unexpected(&self, answer: &Answer) -> Error {
-        let (asked, expected) = match self {
-            Work::Forward { ask, .. } => ("Forward", ask.answer()),
-            Work::Reduce { .. } => ("Reduce", "Reduced"),
-            Work::Backward { .. } => ("Backward", "Finished"),
-            Work::ReduceGradients => ("ReduceGradients", "Finished"),
-            Work::OptimizerStep { .. } => ("OptimizerStep", "Stepped"),
-            Work::SyncReference { .. } => ("SyncReference", "Finished"),
-            Work::Checkpoint { .. } => ("Checkpoint", "Finished"),
-            Work::Done => ("Done", "nothing"),
+        let expected = match self {
+            Work::Forward { ask, .. } => ask.answer(),
+            Work::Reduce { .. } => "Reduced",
+            Work::OptimizerStep { .. } => "Stepped",
+            Work::Done => "nothing",
+            Work::Backward { .. }
+            | Work::ReduceGradients
+            | Work::SyncReference { .. }
+            | Work::Checkpoint { .. } => "Finished",
         };
         let message = format!(
-            "{asked} was asked and expects {expected}, not {}",
+            "{} was asked and expects {expected}, not {}",
+            self.name(),
             answer.name()
         );
         Error::new(Kind::Protocol, message)

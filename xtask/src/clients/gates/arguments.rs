@@ -100,9 +100,7 @@ impl Source<'_> {
             Kind::Handle | Kind::Record | Kind::Text => {
                 param["null"] == true || self.sample(name, param).is_some()
             }
-            Kind::Place => {
-                !word(param, "type").contains("DLTensor") || self.sample(name, param).is_some()
-            }
+            Kind::Place => word(param, "pass") != "in" || self.sample(name, param).is_some(),
             _ => true,
         })
     }
