@@ -57,6 +57,8 @@
 #include <stdint.h>
 #include <string.h> /* HALO_INIT */
 
+#include "dlpack/dlpack.h" /* any 1.x; the first one seen counts */
+
 #if defined(_WIN32) && !defined(HALO_STATIC)
 #define HALO_API __declspec(dllimport)
 #else
@@ -86,6 +88,18 @@
 
 // halo_record.score is set.
 #define HALO_RECORD_SCORE 1
+
+// Ask for results that do not depend on scheduling. On the CPU they never do, for a given number of threads.
+#define HALO_EXEC_DETERMINISTIC 1
+
+// In device_status: a result is NaN or infinite.
+#define HALO_DEVICE_NONFINITE 1
+
+// In device_status: a target lies outside the vocabulary; its row gives 0.
+#define HALO_DEVICE_BAD_TARGET 2
+
+// Add into d_weight and d_bias instead of overwriting them.
+#define HALO_GRADS_ACCUMULATE 1
 
 // Incompatible changes.
 #define HALO_ABI_MAJOR 0
@@ -201,6 +215,84 @@ typedef struct halo_record {
   // The example's beta in units of the loss's, of a pair the chosen record's; 0 = 1.
   double beta_scale;
 } halo_record;
+
+// What log-probabilities are made of: n hidden states and an output matrix, or n rows of logits. With x = hidden * weight^T +
+// bias, or the logits: z = softcap * tanh(x / softcap) / temperature, and logp = z[target] - ln(sum(exp(z))). Types may differ
+// between tensors; all arithmetic is f32.
+typedef struct halo_head {
+  // sizeof(halo_head) as the host compiled it.
+  uint32_t struct_size;
+  // 0.
+  uint32_t flags;
+  // f32, bf16 or f16 [n,h].
+  const DLTensor *hidden;
+  // f32, bf16 or f16 [v,h].
+  const DLTensor *weight;
+  // f32, bf16 or f16 [v]; NULL = none. -infinity masks a word out.
+  const DLTensor *bias;
+  // f32, bf16 or f16 [n,v] instead of the three above.
+  const DLTensor *logits;
+  // i32 or i64 [n]; a negative one skips the row, whose results are 0.
+  const DLTensor *targets;
+  // Divides the logits; 0 = 1.
+  double temperature;
+  // Gemma's: 30 there; 0 = none.
+  double softcap;
+  // Rows at once: each chunk reads the weight once; 0 = the library's choice.
+  uint64_t chunk;
+} halo_head;
+
+// What forward gives: it fills what is not NULL. Backward reads lse, and entropy if d_entropy is given.
+typedef struct halo_head_stats {
+  // sizeof(halo_head_stats) as the host compiled it.
+  uint32_t struct_size;
+  // 0.
+  uint32_t reserved;
+  // f32 [n]: ln p(target), nats.
+  DLTensor *logp;
+  // f32 [n]: ln(sum(exp(z))), which backward needs.
+  DLTensor *lse;
+  // f32 [n]: -sum(p * ln p) over the vocabulary, nats.
+  DLTensor *entropy;
+  // f32 or hidden's type [n,h]: d logp / d hidden. Scaled row by row it is d_hidden of a frozen weight, without a backward.
+  DLTensor *unit_d_hidden;
+} halo_head_stats;
+
+// Where work on a device runs. A build without "cuda" takes tensors of the CPU only, and looks at the flags only.
+typedef struct halo_exec {
+  // sizeof(halo_exec) as the host compiled it.
+  uint32_t struct_size;
+  // HALO_EXEC_*.
+  uint32_t flags;
+  // CUstream of the device's primary context; NULL = legacy default.
+  void *stream;
+  // Device memory of the host, as halo_head_workspace says.
+  void *workspace;
+  // How many bytes of it.
+  size_t workspace_size;
+  // On the device: HALO_DEVICE_* are ORed in, so that nobody must synchronise; NULL = not wanted.
+  int32_t *device_status;
+} halo_exec;
+
+// Gradients: what comes in and what goes out. Those that go out are f32 or have their tensor's type; NULL = not wanted.
+typedef struct halo_head_grads {
+  // sizeof(halo_head_grads) as the host compiled it.
+  uint32_t struct_size;
+  // HALO_GRADS_*.
+  uint32_t flags;
+  // f32 [n].
+  const DLTensor *d_logp;
+  // f32 [n]; NULL = 0.
+  const DLTensor *d_entropy;
+  // [n,h].
+  DLTensor *d_hidden;
+  // [v,h]; of half width it is rounded once a chunk of rows.
+  DLTensor *d_weight;
+  // [v].
+  DLTensor *d_bias;
+  // [n,v]; may be the logits themselves.
+  DLTensor *d_logits;
+} halo_head_grads;
 
 // A function whose type its description says: cast it before the call.
 typedef void (*halo_proc)(void);
@@ -525,6 +617,29 @@ halo_status halo_dataset_diagnose(const struct halo_dataset *data,
 // Frees a data set; NULL is nothing to free. What it is attached to goes on.
 HALO_API void halo_dataset_free(struct halo_dataset *data);
 
+// How much device memory forward and backward of such a head want from exec; 0 on the CPU.
+HALO_API HALO_MUST_USE halo_status halo_head_workspace(const struct halo_head *head, size_t *bytes, struct halo_error *err);
+
+// Scores n targets: fills what is not NULL in stats. HALO_E_INVALID_ARGUMENT with the row for a target outside the vocabulary,
+// HALO_E_NONFINITE with the row for a result that is NaN or infinite; nothing is written then.
+HALO_API HALO_MUST_USE
+halo_status halo_head_forward(const struct halo_head *head,
+                              const struct halo_head_stats *stats,
+                              const struct halo_exec *exec,
+                              struct halo_error *err);
+
+// Gradients of sum(d_logp * logp) + sum(d_entropy * entropy). It computes the logits a second time, chunk by chunk, from what
+// forward got, and reads lse (and entropy) as forward gave them.
+// NaN and infinity in what it reads are found before anything is written. Should a gradient overflow although all of that is
+// finite, HALO_E_NONFINITE leaves part of the result in d_weight. f16 gradients may round to infinity, which is what loss
+// scaling looks for.
+HALO_API HALO_MUST_USE
+halo_status halo_head_backward(const struct halo_head *head,
+                               const struct halo_head_stats *stats,
+                               const struct halo_head_grads *grads,
+                               const struct halo_exec *exec,
+                               struct halo_error *err);
+
 // The HALO_ABI_VERSION that the library was built with.
 HALO_API uint32_t halo_version_number(void);
 
@@ -603,6 +718,18 @@ halo_status halo_loss_summarize(const struct halo_loss *loss,
 
 // Frees a loss; NULL is nothing to free.
 HALO_API void halo_loss_free(struct halo_loss *loss);
+
+// For each row the row whose completion its prompt meets as y', for the reference point: partner[i], always of another group.
+// Rows of one group have the same prompt or identical completions; NULL = every row is a group of its own. partner[i] = i says
+// that there is none: leave the row out.
+// The rows are put into an order drawn from the seed (0: as they are), and rotated by the smallest distance that suits all;
+// where none does, each row takes the nearest that suits it.
+HALO_API HALO_MUST_USE
+halo_status halo_pairing_draw(size_t rows,
+                              const uint64_t *group,
+                              uint64_t seed,
+                              uint32_t *partner,
+                              struct halo_error *err);
 
 // The estimator of a name, such as "mismatch". JSON: length_average (false), clamp (its own habit), decay (of ema), window (of
 // ring_buffer); NULL or "" = all defaults. For the estimator that a loss is set to, see halo_refpoint_of_loss.

@@ -6,7 +6,7 @@ mod c;
 mod gates;
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::dist::target_folder;
@@ -41,18 +41,10 @@ impl Library {
         shell::run(&mut cargo("build --package halo-ffi --features test-hooks"))?;
         let folder = root().join("target/libhalo");
         let problem = |error: std::io::Error| format!("{}: {error}", folder.display());
-        for part in ["include", "lib", "bin"] {
+        for part in ["lib", "bin"] {
             fs::create_dir_all(folder.join(part)).map_err(problem)?;
         }
-        for entry in fs::read_dir(root().join("include"))
-            .map_err(problem)?
-            .flatten()
-        {
-            if entry.path().is_file() {
-                fs::copy(entry.path(), folder.join("include").join(entry.file_name()))
-                    .map_err(problem)?;
-            }
-        }
+        copy(&root().join("include"), &folder.join("include")).map_err(problem)?;
         let built = target_folder();
         for name in ["libhalo.so", "libhalo.a"] {
             let to = folder.join("lib").join(name);
@@ -96,6 +88,20 @@ impl Library {
         shell::run(&mut command)?;
         Ok(program)
     }
+}
+
+/// A folder with all it holds.
+pub(crate) fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let to = to.join(entry.file_name());
+        match entry.file_type()?.is_dir() {
+            true => copy(&entry.path(), &to)?,
+            false => fs::copy(entry.path(), to).map(|_| ())?,
+        }
+    }
+    Ok(())
 }
 
 /// As the library names itself: before 1.0 with its minor version.

@@ -141,6 +141,18 @@ impl From<halo_train::Error> for Failure {
     }
 }
 
+impl From<halo_kernels::Error> for Failure {
+    fn from(error: halo_kernels::Error) -> Failure {
+        let code = match &error {
+            error if error.is_index() => HALO_E_INVALID_ARGUMENT,
+            error if error.is_out_of_memory() => HALO_E_MEMORY,
+            error if error.is_device() => HALO_E_DEVICE,
+            _ => HALO_E_SHAPE,
+        };
+        Failure::new(code, "head", error.to_string())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

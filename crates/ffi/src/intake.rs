@@ -1,9 +1,11 @@
 //! Reading what the host passes, and writing what it gets: the only place where its pointers are followed.
 //!
-//! Nothing of the host's is ever a Rust reference for writing: outputs are checked first and written at the end, when all has
-//! gone well, so that a failed call writes nothing and an output may be one of the inputs.
+//! Outputs are checked first and written at the end, when all has gone well, so that a failed call writes nothing and an output
+//! may be one of the inputs. Only what is too large for a second copy is a Rust reference for writing: [`Host::places`].
 
 use std::ffi::{CStr, c_char};
+
+use halo_kernels::elements::{bf16, f16};
 
 use crate::failure::{Failure, Outcome};
 use crate::status::*;
@@ -31,7 +33,7 @@ macro_rules! plain {
         unsafe impl Plain for $type {}
     )* };
 }
-plain!(i8 u8 i32 u32 i64 u64 f32 f64 usize);
+plain!(i8 u8 i32 u32 i64 u64 f32 f64 usize bf16 f16);
 
 /// A struct that the host fills.
 ///
@@ -135,6 +137,32 @@ impl Host {
         check(argument, name, start, len)?;
         // SAFETY: aligned, not NULL, valid for `len` by the rules of the header; nobody writes to it during the call.
         Ok(unsafe { std::slice::from_raw_parts(start, len) })
+    }
+
+    /// Several numbers to be worked on where they are.
+    ///
+    /// # Errors
+    /// As [`Host::slice`].
+    ///
+    /// # Safety
+    /// Nothing else that was read of the host's overlaps them.
+    #[allow(
+        clippy::mut_from_ref,
+        reason = "the memory is the host's; that nobody else sees it is the caller's promise"
+    )]
+    pub(crate) unsafe fn places<'a, T: Plain>(
+        &'a self,
+        argument: usize,
+        name: &'static str,
+        start: *mut T,
+        len: usize,
+    ) -> Outcome<&'a mut [T]> {
+        if len == 0 {
+            return Ok(&mut []);
+        }
+        check(argument, name, start, len)?;
+        // SAFETY: aligned, not NULL, valid for `len` by the rules of the header; apart from the rest by the caller's promise.
+        Ok(unsafe { std::slice::from_raw_parts_mut(start, len) })
     }
 
     /// Several numbers, or nothing where the pointer is NULL.

@@ -8,8 +8,10 @@ use crate::batch::*;
 use crate::blob::*;
 use crate::cancel::*;
 use crate::dataset::*;
+use crate::head::*;
 use crate::library::*;
 use crate::loss::*;
+use crate::pairing::*;
 use crate::refpoint::*;
 use crate::status::*;
 use crate::trainer::*;
@@ -47,6 +49,10 @@ layout! {
     halo_str: data len;
     halo_record: struct_size flags id prompt completion tokens token_count prompt_tokens old_logps
         old_logp_count group label reserved score weight beta_scale;
+    halo_exec: struct_size flags stream workspace workspace_size device_status;
+    halo_head: struct_size flags hidden weight bias logits targets temperature softcap chunk;
+    halo_head_stats: struct_size reserved logp lse entropy unit_d_hidden;
+    halo_head_grads: struct_size flags d_logp d_entropy d_hidden d_weight d_bias d_logits;
     halo_runtime: struct_size threads;
     halo_loss_result: struct_size reserved loss d_logp d_token_logp row_loss row_reward row_zone metric_sums
         metric_count;

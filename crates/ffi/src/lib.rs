@@ -25,13 +25,16 @@ mod intake;
 mod layout;
 mod pool;
 mod settings;
+mod tensor;
 
 pub mod batch;
 pub mod blob;
 pub mod cancel;
 pub mod dataset;
+pub mod head;
 pub mod library;
 pub mod loss;
+pub mod pairing;
 pub mod refpoint;
 pub mod status;
 pub mod trainer;

@@ -120,6 +120,8 @@ pub extern "C" fn halo_registry_describe() -> *const c_char {
 /// What a build may have.
 const FEATURES: &[(&str, bool)] = &[
     ("head.f32", true),
+    ("head.bf16", true),
+    ("head.f16", true),
     ("session", cfg!(feature = "session")),
     ("cuda", false),
 ];

@@ -1,4 +1,4 @@
-//! eˣ in f32 as straight-line arithmetic, so that loops over it vectorise.
+//! eˣ and tanh in f32 as straight-line arithmetic, so that loops over them vectorise.
 
 use crate::simd::mul_add;
 
@@ -34,9 +34,46 @@ pub(crate) fn exp<const FMA: bool>(x: f32) -> f32 {
     if x < LOW { 0.0 } else { y }
 }
 
+/// tanh x within 3 ulp; NaN stays NaN.
+///
+/// Near 0 the odd polynomial of Cephes' `tanhf`, elsewhere 1 − 2 / (e^(2|x|) + 1) with the sign of x.
+#[inline(always)]
+pub(crate) fn tanh<const FMA: bool>(x: f32) -> f32 {
+    let square = x * x;
+    let mut p = -5.704_988_7e-3;
+    p = mul_add::<FMA>(p, square, 2.063_908_9e-2);
+    p = mul_add::<FMA>(p, square, -5.373_971_6e-2);
+    p = mul_add::<FMA>(p, square, 1.333_144_2e-1);
+    p = mul_add::<FMA>(p, square, -3.333_328_2e-1);
+    let near = mul_add::<FMA>(p * square, x, x);
+    let far = (1.0 - 2.0 / (exp::<FMA>(2.0 * x.abs()) + 1.0)).copysign(x);
+    if x.abs() < 0.625 { near } else { far }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tanh_is_within_three_ulp() {
+        let worst = (0..2_000_000)
+            .map(|i| {
+                let x = -12.0 + 24.0 * (i as f32 / 2_000_000.0);
+                let want = f64::from(x).tanh();
+                let size = (want as f32).abs().max(f32::MIN_POSITIVE);
+                let unit = f64::from(f32::from_bits(size.to_bits() + 1)) - f64::from(size);
+                (f64::from(tanh::<true>(x)) - want)
+                    .abs()
+                    .max((f64::from(tanh::<false>(x)) - want).abs())
+                    / unit
+            })
+            .fold(0.0, f64::max);
+        assert!(worst < 3.0, "{worst} ulp");
+        for (x, y) in [(0.0, 0.0), (f32::INFINITY, 1.0), (f32::NEG_INFINITY, -1.0)] {
+            assert_eq!(tanh::<true>(x), y);
+        }
+        assert!(tanh::<true>(f32::NAN).is_nan());
+    }
 
     fn ulps(x: f32) -> f64 {
         let want = f64::from(x).exp();

@@ -12,6 +12,7 @@
 
 pub mod attention;
 pub mod bias;
+pub mod elements;
 pub mod embedding;
 mod error;
 mod exp;
@@ -23,6 +24,7 @@ pub mod optim;
 mod parallel;
 pub mod rms_norm;
 pub mod rope;
+pub mod shaping;
 mod simd;
 pub mod swiglu;
 

@@ -55,10 +55,6 @@ unsafe impl<T: Send> Send for Shared<'_, T> {}
 unsafe impl<T: Send> Sync for Shared<'_, T> {}
 
 impl<'a, T> Shared<'a, T> {
-    pub(crate) fn len(&self) -> usize {
-        self.len
-    }
-
     pub(crate) fn new(slice: &'a mut [T]) -> Self {
         Shared {
             start: slice.as_mut_ptr(),

@@ -7,6 +7,8 @@ mod attention;
 mod embedding;
 #[path = "ops/head.rs"]
 mod head;
+#[path = "ops/head_forms.rs"]
+mod head_forms;
 #[path = "ops/layouts.rs"]
 mod layouts;
 #[path = "ops/matmul.rs"]

@@ -13,19 +13,24 @@ pub(super) fn run(library: &Library) -> Outcome {
         return Ok(());
     }
     header(library)?;
-    let program = library.compile(
-        "cc",
-        &[&["-std=c99", "-g"], STRICT].concat(),
-        &["bindings/c/kto_loss.c"],
-        "kto_loss",
-    )?;
-    let said = output(&mut Command::new(program))?;
-    print!("{said}");
+    // Says itself whether its gradients are the finite differences.
+    program(library, "head")?;
+    let said = program(library, "kto_loss")?;
     // The mean of the mismatched log-ratios 1, 0.5, -1 and 1.5.
     match said.starts_with("z0 = 0.5\n") {
         true => Ok(()),
         false => Err(format!("kto_loss said\n{said}")),
     }
+}
+
+/// Compiles bindings/c/NAME.c, runs it, and gives what it said.
+fn program(library: &Library, name: &str) -> Result<String, String> {
+    let flags = [&["-std=c99", "-g"], STRICT].concat();
+    let source = format!("bindings/c/{name}.c");
+    let program = library.compile("cc", &flags, &[&source], name)?;
+    let said = output(&mut Command::new(program))?;
+    print!("{said}");
+    Ok(said)
 }
 
 /// The header alone, twice, as C and as C++.

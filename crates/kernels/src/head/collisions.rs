@@ -1,8 +1,8 @@
-use super::{BLOCK, Chunk, blocks, check, parts, runs};
+use super::Head;
+use super::walk::{Chunk, Scratch, blocks, parts, runs};
 use crate::Error;
 use crate::error::length;
 use crate::exp::exp;
-use crate::matmul::{Mat, MatMut, matmul_here};
 use crate::parallel::{Shared, for_each_unit};
 use crate::simd::{Kernel, dispatch};
 use std::ops::Range;
@@ -24,19 +24,12 @@ pub fn log_collisions(
     chunk: usize,
 ) -> Result<(), Error> {
     let op = "head::log_collisions";
-    check(
-        op,
-        hidden.len(),
-        w.len(),
-        d,
-        rows,
-        &vec![0; rows.len()],
-        chunk,
-    )?;
+    let head = Head::plain(hidden, w, d);
+    head.check(op, rows, &vec![0; rows.len()], chunk)?;
     length(op, "lse", lse.len(), rows.len())?;
     length(op, "out", out.len(), rows.len())?;
     let starts = runs(rows);
-    for chunk in Chunk::all(&starts, chunk, rows, hidden, d) {
+    for chunk in Chunk::all(&starts, chunk, rows, &head) {
         let words = parts(w.len() / d);
         let mut sums = vec![vec![0f64; chunk.len()]; words.len()];
         {
@@ -44,11 +37,11 @@ pub fn log_collisions(
             let units: Vec<usize> = (0..words.len()).collect();
             for_each_unit(
                 &units,
-                || vec![0.0; chunk.len() * BLOCK],
-                |tile, &p| {
+                || Scratch::new(chunk.len()),
+                |scratch, &p| {
                     // SAFETY: every unit has its own part.
                     let sums = unsafe { sums.at(p) };
-                    accumulate(&chunk, &words[p], w, d, lse, tile, sums)
+                    accumulate(&head, &chunk, &words[p], lse, scratch, sums)
                 },
             )?;
         }
@@ -64,22 +57,16 @@ pub fn log_collisions(
 
 /// Adds one part of the vocabulary: Σ exp(z − lse)².
 fn accumulate(
+    head: &Head,
     chunk: &Chunk,
     words: &Range<usize>,
-    w: &[f32],
-    d: usize,
     lse: &[f32],
-    tile: &mut [f32],
+    scratch: &mut Scratch,
     sums: &mut [f64],
 ) -> Result<(), Error> {
-    let c = chunk.len();
     for block in blocks(words) {
-        let n = block.len();
-        let tile = &mut tile[..c * n];
-        let words = Mat::new(&w[block.start * d..block.end * d], n, d)?;
-        let hidden = Mat::new(&chunk.hidden, c, d)?;
-        matmul_here(MatMut::new(tile, c, n)?, 0.0, 1.0, hidden, words.t())?;
-        for (i, z) in tile.chunks_exact(n).enumerate() {
+        let (tile, _) = head.tile(chunk, &block, scratch)?;
+        for (i, z) in tile.chunks_exact(block.len()).enumerate() {
             let lse = lse[chunk.entries(i).start];
             sums[i] += f64::from(dispatch(Squares { z, lse }));
         }

@@ -71,6 +71,73 @@ pub fn backward<T: Float>(
     }
 }
 
+/// What a head may do beside the product, in any precision.
+#[derive(Clone, Debug)]
+pub struct Form<T> {
+    /// (V) of zeros, or what is added to the logits.
+    pub bias: Vec<T>,
+    /// Divides the logits after the cap.
+    pub temperature: T,
+    /// Logits become cap·tanh(x / cap).
+    pub softcap: Option<T>,
+}
+
+impl<T: Float> Form<T> {
+    /// The products of one hidden state with the words, and the bias.
+    pub fn products(&self, h: &[T], w: &[T]) -> Vec<T> {
+        let biased = |(x, &b): (T, &T)| x + b;
+        logits(h, w)
+            .into_iter()
+            .zip(&self.bias)
+            .map(biased)
+            .collect()
+    }
+
+    /// Log-probability of word `y`, log-sum-exp and entropy, of products x.
+    pub fn score(&self, x: &[T], y: usize) -> (T, T, T) {
+        let z: Vec<T> = x.iter().map(|&x| self.shaped(x).0).collect();
+        let lse = log_sum_exp(&z);
+        let mut entropy = T::ZERO;
+        for &z in &z {
+            entropy += -plogp(z - lse);
+        }
+        (z[y] - lse, lse, entropy)
+    }
+
+    /// The gradient of dlogp·logp + dentropy·entropy by the products.
+    pub fn gradient(&self, x: &[T], y: usize, dlogp: T, dentropy: T) -> Vec<T> {
+        let (_, lse, entropy) = self.score(x, y);
+        let by = |(j, &x): (usize, &T)| {
+            let (z, slope) = self.shaped(x);
+            let p = (z - lse).exp();
+            let hit = if j == y { T::ONE } else { T::ZERO };
+            slope * (dlogp * (hit - p) - dentropy * (plogp(z - lse) + p * entropy))
+        };
+        x.iter().enumerate().map(by).collect()
+    }
+
+    /// The logit of a product, and its derivative.
+    fn shaped(&self, x: T) -> (T, T) {
+        let Some(cap) = self.softcap else {
+            return (x / self.temperature, T::ONE / self.temperature);
+        };
+        let two = T::ONE + T::ONE;
+        let tanh = T::ONE - two / ((two * x / cap).exp() + T::ONE);
+        (
+            cap * tanh / self.temperature,
+            (T::ONE - tanh * tanh) / self.temperature,
+        )
+    }
+}
+
+/// p·ln p, which is 0 where p is.
+fn plogp<T: Float>(log: T) -> T {
+    if log == T::NEG_INFINITY {
+        return T::ZERO;
+    }
+    log.exp() * log
+}
+
 fn logits<T: Float>(h: &[T], w: &[T]) -> Vec<T> {
     let dot = |w: &[T]| {
         let mut sum = T::ZERO;

@@ -18,20 +18,30 @@ use crate::rng::Rng;
 /// A row for which the whole data set holds no mismatched completion, by id.
 pub fn pair(data: &Dataset, rows: &[usize], mut rng: Rng) -> Result<Vec<usize>, Error> {
     let records = &data.records;
-    let suits = |i: usize, shift: usize| {
-        let other = rows[(i + shift) % rows.len()];
-        records[rows[i]]
-            .mismatches(&records[other])
-            .then_some(other)
+    let suits = |i: usize, other: usize| records[rows[i]].mismatches(&records[rows[other]]);
+    rotate(rows.len(), suits)
+        .into_iter()
+        .zip(rows)
+        .map(|(met, &row)| match met {
+            Some(met) => Ok(rows[met]),
+            None => elsewhere(records, row, &mut rng),
+        })
+        .collect()
+}
+
+/// For each of `n` rows the one it meets: all at the smallest distance at which every row suits its partner, else each at the
+/// nearest that suits it; None where nobody does. `suits(i, other)` is never asked of a row and itself.
+pub fn rotate(n: usize, suits: impl Fn(usize, usize) -> bool) -> Vec<Option<usize>> {
+    let at = |i: usize, shift: usize| {
+        let other = (i + shift) % n;
+        suits(i, other).then_some(other)
     };
-    for shift in 1..rows.len() {
-        if (0..rows.len()).all(|i| suits(i, shift).is_some()) {
-            return Ok((0..rows.len()).filter_map(|i| suits(i, shift)).collect());
-        }
+    let mut common = (1..n).filter(|shift| (0..n).all(|i| at(i, *shift).is_some()));
+    if let Some(shift) = common.next() {
+        return (0..n).map(|i| at(i, shift)).collect();
     }
-    let nearest = |i: usize| (1..rows.len()).find_map(|shift| suits(i, shift));
-    (0..rows.len())
-        .map(|i| nearest(i).map_or_else(|| elsewhere(records, rows[i], &mut rng), Ok))
+    (0..n)
+        .map(|i| (1..n).find_map(|shift| at(i, shift)))
         .collect()
 }
 
