@@ -48,6 +48,47 @@ static void train(void) {
   fx.host.answer.value_count = fx.host.work.value_count;
 }
 
+static void tensor(DLTensor *it, void *data, int32_t dimensions, int64_t *shape, uint8_t code, uint8_t bits) {
+  it->data = data;
+  it->device.device_type = kDLCPU;
+  it->ndim = dimensions;
+  it->shape = shape;
+  it->dtype.code = code;
+  it->dtype.bits = bits;
+  it->dtype.lanes = 1;
+}
+
+/* Four hidden states of width three, five words, all different. */
+static void head(void) {
+  int i;
+  HALO_INIT(fx.host.head);
+  HALO_INIT(fx.host.stats);
+  HALO_INIT(fx.host.grads);
+  HALO_INIT(fx.host.exec);
+  fx.host.shapes[0][0] = 4;
+  fx.host.shapes[1][0] = 5;
+  fx.host.shapes[0][1] = fx.host.shapes[1][1] = 3;
+  for (i = 0; i < 12; i++) fx.host.states[i / 3][i % 3] = 0.1f * (float)i;
+  for (i = 0; i < 15; i++) fx.host.words[i / 3][i % 3] = 0.2f * (float)(i % 4);
+  for (i = 0; i < 4; i++) {
+    fx.host.target[i] = i;
+    fx.host.per_row[0][i] = 2.0f; /* about ln of five */
+    fx.host.per_row[1][i] = 1.0f;
+  }
+  tensor(&fx.host.hidden, fx.host.states, 2, fx.host.shapes[0], kDLFloat, 32);
+  tensor(&fx.host.weight, fx.host.words, 2, fx.host.shapes[1], kDLFloat, 32);
+  tensor(&fx.host.targets, fx.host.target, 1, fx.host.shapes[0], kDLInt, 64);
+  tensor(&fx.host.lse, fx.host.per_row[0], 1, fx.host.shapes[0], kDLFloat, 32);
+  tensor(&fx.host.d_logp, fx.host.per_row[1], 1, fx.host.shapes[0], kDLFloat, 32);
+  tensor(&fx.host.d_hidden, fx.host.d_states, 2, fx.host.shapes[0], kDLFloat, 32);
+  fx.host.head.hidden = &fx.host.hidden;
+  fx.host.head.weight = &fx.host.weight;
+  fx.host.head.targets = &fx.host.targets;
+  fx.host.stats.lse = &fx.host.lse;
+  fx.host.grads.d_logp = &fx.host.d_logp;
+  fx.host.grads.d_hidden = &fx.host.d_hidden;
+}
+
 void fixture_open(void) {
   halo_error err;
   int i;
@@ -93,6 +134,7 @@ void fixture_open(void) {
   must(halo_cancel_new(&fx.cancel, &err), &err);
   fx.data = records();
   train();
+  head();
   must(halo_refpoint_finish(fx.point, fx.host.numbers, 2, &fx.host.value, &err), &err);
 }
 

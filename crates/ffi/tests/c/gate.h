@@ -27,6 +27,14 @@ typedef struct {
     halo_record record;
     halo_work work;
     halo_answer answer;
+    halo_head head;
+    halo_head_stats stats;
+    halo_head_grads grads;
+    halo_exec exec;
+    DLTensor hidden, weight, targets, lse, d_logp, d_hidden;
+    int64_t shapes[3][2];
+    int64_t target[4];
+    float states[4][3], words[5][3], per_row[2][4], d_states[4][3];
     double logp[8], ref_logp[8], token_logp[16], ones[16];
     int64_t offsets[9];
     uint64_t group[8];
@@ -61,6 +69,7 @@ void gate_fail(const char *file, int line, const char *format, ...);
 #define BAD_LENGTH (ONE(HALO_E_SHAPE) | ONE(HALO_E_INVALID_ARGUMENT))
 #define BAD_PLACE (ONE(HALO_E_LAYOUT) | ONE(HALO_E_INVALID_ARGUMENT) | ONE(HALO_E_SHAPE))
 #define BAD_CONSTANT (ONE(HALO_E_DTYPE) | ONE(HALO_E_UNSUPPORTED) | ONE(HALO_E_INVALID_ARGUMENT))
+#define BAD_TENSOR (BAD_PLACE | BAD_CONSTANT | ONE(HALO_E_DEVICE))
 
 /* No argument in particular. */
 #define ANY (-2)

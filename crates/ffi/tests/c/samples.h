@@ -13,6 +13,10 @@
 #define SAMPLE_halo_record fx.host.record
 #define SAMPLE_halo_work fx.host.work
 #define SAMPLE_halo_answer fx.host.answer
+#define SAMPLE_halo_head fx.host.head
+#define SAMPLE_halo_head_stats fx.host.stats
+#define SAMPLE_halo_head_grads fx.host.grads
+#define SAMPLE_halo_exec fx.host.exec
 #define SAMPLE_halo_batch fx.host.batch
 #define SAMPLE_halo_loss_result fx.host.result
 #define SAMPLE_halo_refpoint_value fx.host.value
@@ -40,5 +44,7 @@
 #define SAMPLE_halo_trainer_set_value_json "1e-5"
 #define SAMPLE_halo_trainer_load_data fx.saved_data
 #define SAMPLE_halo_trainer_load_len fx.saved_len
+#define SAMPLE_halo_pairing_draw_rows 8
+#define SAMPLE_halo_pairing_draw_group fx.host.group
 
 #endif

@@ -10,6 +10,24 @@ use crate::header::rules::{bare, find, list, word};
 /// Lengths that no memory has; twice the first one wraps around.
 const TOO_MANY: [&str; 2] = ["SIZE_MAX / 2", "SIZE_MAX"];
 
+/// What makes a tensor one that cannot be followed.
+const TENSORS: [(&str, &str); 11] = [
+    ("without data", "spoiled.data = NULL;"),
+    ("misaligned", "spoiled.byte_offset = 1;"),
+    ("beyond memory", "spoiled.byte_offset = SIZE_MAX / 2;"),
+    (
+        "on a device that is none",
+        "spoiled.device.device_type = (DLDeviceType)77;",
+    ),
+    ("of 77 dimensions", "spoiled.ndim = 77;"),
+    ("of -1 dimensions", "spoiled.ndim = -1;"),
+    ("of no type", "spoiled.dtype.code = 77;"),
+    ("of two lanes", "spoiled.dtype.lanes = 2;"),
+    ("without a shape", "spoiled.shape = NULL;"),
+    ("of a negative size", "shape[0] = -4;"),
+    ("of a size without end", "shape[0] = INT64_MAX / 2;"),
+];
+
 /// The test of one function.
 pub(super) fn of(source: &Source, text: &mut String, function: &Value) {
     let name = word(function, "name");
@@ -268,6 +286,8 @@ impl Case<'_> {
             // A column that the sample does not use may be one that this call does not read.
             let some = format!("{some}if ({place} != NULL) ");
             self.refuse_if(text, &some, &what, &value, "BAD_PLACE");
+        } else if base == "DLTensor" {
+            self.tensor(text, its, &place, kind);
         } else if kind == "halo_str" {
             let nowhere = format!("{place}.data = NULL;\n    {place}.len = 3;");
             self.refuse(
@@ -286,6 +306,42 @@ impl Case<'_> {
                 "BAD_TEXT",
             );
         }
+    }
+
+    /// A tensor that the sample uses, spoiled in every part.
+    fn tensor(&self, text: &mut String, its: &str, place: &str, kind: &str) {
+        let used = format!("if ({place} != NULL) ");
+        let misplaced = format!("{place} = MISPLACED({kind}, fx.host.out.bytes);");
+        self.refuse_if(
+            text,
+            &used,
+            &format!("has {its} misplaced"),
+            &misplaced,
+            "BAD_PLACE",
+        );
+        let copied = format!(
+            "spoiled = *{place};\n    memcpy(shape, spoiled.shape, (size_t)spoiled.ndim * sizeof shape[0]);\n    spoiled.shape = shape;\n    {place} = &spoiled;"
+        );
+        for (what, spoil) in TENSORS {
+            let spoil = format!("{copied}\n    {spoil}");
+            self.refuse_if(
+                text,
+                &used,
+                &format!("has {its} {what}"),
+                &spoil,
+                "BAD_TENSOR",
+            );
+        }
+        let strided = format!(
+            "{copied}\n    memset(strides, 1, sizeof strides);\n    spoiled.strides = strides;"
+        );
+        self.refuse_if(
+            text,
+            &used,
+            &format!("has {its} with strides"),
+            &strided,
+            "BAD_TENSOR",
+        );
     }
 
     fn refuse(&self, text: &mut String, what: &str, spoil: &str, statuses: &str) {
