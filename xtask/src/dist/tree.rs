@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use super::link::Linked;
-use crate::clients::soname;
+use crate::clients::{copy, soname};
 use crate::shell::{Outcome, root};
 
 /// What the static library needs beside it, in rustc's order; compared with what rustc says.
@@ -63,18 +63,4 @@ fn filled(text: &str) -> String {
             "@NATIVE_LIBRARIES@",
             &cmake.copied().collect::<Vec<_>>().join(";"),
         )
-}
-
-/// All files below a folder.
-fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
-    fs::create_dir_all(to)?;
-    for entry in fs::read_dir(from)? {
-        let entry = entry?;
-        let to = to.join(entry.file_name());
-        match entry.file_type()?.is_dir() {
-            true => copy(&entry.path(), &to)?,
-            false => fs::copy(entry.path(), to).map(|_| ())?,
-        }
-    }
-    Ok(())
 }

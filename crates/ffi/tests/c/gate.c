@@ -29,6 +29,17 @@ void gate_function(const char *name, int valid) {
   known_valid = valid;
 }
 
+int works(gate_call call, void *args, int demand) {
+  halo_error err;
+  halo_status status;
+  HALO_INIT(err);
+  status = call(args, &err);
+  if (status == HALO_OK || demand == 0) return status == HALO_OK;
+  if (demand == 2 && status == HALO_E_UNSUPPORTED && !halo_feature_has("session")) return 0;
+  FAIL("%s, the samples: %s, %s", function, halo_status_name(status), err.message);
+  return 0;
+}
+
 void accept(const char *what, gate_call call, void *args) {
   halo_error err, untouched;
   halo_status status;

@@ -14,15 +14,32 @@ typedef halo_status (*gate_call)(void *args, halo_error *err);
 typedef struct {
   halo_loss *loss;
   halo_refpoint *point;
-  halo_blob *blob;
+  halo_blob *blob, *saved;
   halo_cancel *cancel;
+  halo_dataset *data;
+  halo_trainer *trainer, *fresh;
+  const char *saved_data;
+  size_t saved_len;
   struct {
     halo_batch batch;
     halo_loss_result result;
     halo_refpoint_value value;
-    halo_runtime runtime;
-    double logp[8], ref_logp[8], token_logp[16];
+    halo_record record;
+    halo_work work;
+    halo_answer answer;
+    halo_head head;
+    halo_head_stats stats;
+    halo_head_grads grads;
+    halo_exec exec;
+    DLTensor hidden, weight, targets, lse, d_logp, d_hidden;
+    int64_t shapes[3][2];
+    int64_t target[4];
+    float states[4][3], words[5][3], per_row[2][4], d_states[4][3];
+    double logp[8], ref_logp[8], token_logp[16], ones[16];
     int64_t offsets[9];
+    uint64_t group[8];
+    int32_t tokens[8];
+    uint8_t mask[16];
     int8_t label[8];
     uint8_t role[8];
     double numbers[64];
@@ -52,6 +69,7 @@ void gate_fail(const char *file, int line, const char *format, ...);
 #define BAD_LENGTH (ONE(HALO_E_SHAPE) | ONE(HALO_E_INVALID_ARGUMENT))
 #define BAD_PLACE (ONE(HALO_E_LAYOUT) | ONE(HALO_E_INVALID_ARGUMENT) | ONE(HALO_E_SHAPE))
 #define BAD_CONSTANT (ONE(HALO_E_DTYPE) | ONE(HALO_E_UNSUPPORTED) | ONE(HALO_E_INVALID_ARGUMENT))
+#define BAD_TENSOR (BAD_PLACE | BAD_CONSTANT | ONE(HALO_E_DEVICE))
 
 /* No argument in particular. */
 #define ANY (-2)
@@ -59,6 +77,10 @@ void gate_fail(const char *file, int line, const char *format, ...);
 /* The next calls are of this function. `valid`: whether its arguments are known to be good, so that a refusal must name the one
  * that was spoiled; without that, any refusal will do. */
 void gate_function(const char *name, int valid);
+
+/* Whether a call with the samples does what it says. It must where all arguments have samples (demand 1), but for what only
+ * another build has (demand 2), and need not where some have none (demand 0). */
+int works(gate_call call, void *args, int demand);
 
 /* The call must do what it says, and leave err alone. */
 void accept(const char *what, gate_call call, void *args);

@@ -51,6 +51,7 @@ static halo_status evaluate(const halo_loss *loss) {
 static void numbers(void) {
   const double bad[3] = {NAN, INFINITY, -INFINITY};
   int i;
+  fx.host.batch.refpoint = NULL;
   for (i = 0; i < 3; i++) {
     fx.host.logp[2] = bad[i];
     failed(evaluate(fx.loss), HALO_E_NONFINITE, 1, 2, "logp");
@@ -157,9 +158,35 @@ static void records(void) {
   CHECK(loss == NULL);
 }
 
+/* Settings of all calls, before the first of them works. */
+static void runtime(void) {
+  struct {
+    halo_runtime it;
+    uint32_t tail[2];
+  } longer;
+  HALO_INIT(longer.it);
+  longer.tail[0] = longer.tail[1] = 0;
+  longer.it.struct_size = sizeof longer;
+  longer.it.threads = 2;
+  CHECK(halo_runtime_configure(&longer.it, &err) == HALO_OK);
+  longer.tail[1] = 1;
+  failed(halo_runtime_configure(&longer.it, &err), HALO_E_UNSUPPORTED, 0, -1, "does not know");
+  longer.it.struct_size = 4;
+  failed(halo_runtime_configure(&longer.it, &err), HALO_E_ABI, 0, -1, "HALO_INIT");
+  failed(halo_runtime_configure(NULL, &err), HALO_E_INVALID_ARGUMENT, 0, -1, "NULL");
+}
+
+static void too_late(void) {
+  halo_runtime options;
+  HALO_INIT(options);
+  failed(halo_runtime_configure(&options, &err), HALO_E_STATE, 0, -1, "first work");
+}
+
 int main(void) {
   HALO_INIT(err);
+  runtime();
   fixture_open();
+  too_late();
   names();
   numbers();
   rows();

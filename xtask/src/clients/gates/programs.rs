@@ -92,9 +92,10 @@ pub(super) fn manners(bench: &Bench) -> Outcome {
         return Err("the shim does not see a call of getenv".into());
     }
     quiet(&mut watched(&manners))?;
-    quiet(&mut watched(
+    silent(&mut watched(
         &bench.library.folder.join("bin/gate_arguments"),
-    ))
+    ))?;
+    Ok(())
 }
 
 /// The same programs as sanitised clients of the ordinary library: what leaks inside it is found, too.
@@ -123,7 +124,7 @@ pub(super) fn sanitized(bench: &Bench) -> Outcome {
         command
             .env("ASAN_OPTIONS", "detect_leaks=1")
             .env("UBSAN_OPTIONS", "print_stacktrace=1");
-        quiet(&mut command)?;
+        silent(&mut command)?;
     }
     Ok(())
 }
@@ -145,7 +146,7 @@ pub(super) fn checked(bench: &Bench) -> Outcome {
             ])
             .arg("--show-leak-kinds=definite,indirect")
             .arg(bench.library.folder.join("bin").join(program));
-        quiet(&mut command)?;
+        silent(&mut command)?;
     }
     Ok(())
 }
@@ -212,21 +213,24 @@ fn with_harness(
     bench.library.compile("cc", &flags, &sources, name)
 }
 
-/// Runs to success without a word on stderr: that is the host's.
+/// Runs to success without a word on stderr: that is the host's. What it says goes to the reader.
 pub(super) fn quiet(command: &mut Command) -> Outcome {
+    let said = silent(command)?;
+    for line in said.lines() {
+        println!("  {line}");
+    }
+    Ok(())
+}
+
+/// The same for a program whose words are known from an earlier run.
+fn silent(command: &mut Command) -> Result<String, String> {
     let name = command.get_program().to_string_lossy().into_owned();
     let output = command
         .output()
         .map_err(|error| format!("{name} cannot be run: {error}"))?;
-    let (said, wrong) = (
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr),
-    );
-    for line in said.lines() {
-        println!("  {line}");
-    }
+    let wrong = String::from_utf8_lossy(&output.stderr);
     match output.status.success() && wrong.is_empty() {
-        true => Ok(()),
+        true => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
         false => Err(format!("{name}: {}\n{wrong}", output.status)),
     }
 }
