@@ -15,6 +15,7 @@ mod reference;
 pub(crate) mod rules;
 
 use std::fs;
+use std::path::Path;
 use std::sync::Mutex;
 
 use crate::shell::{Outcome, root};
@@ -82,10 +83,19 @@ pub(crate) fn description() -> Result<serde_json::Value, String> {
     serde_json::from_str(&text).map_err(|error| format!("{API}: {error}"))
 }
 
-/// The modules that the crate exports.
+/// The modules that the crate exports, and those within them.
 fn modules() -> Result<Vec<String>, String> {
-    let file = root().join(CRATE).join("src/lib.rs");
-    let text = fs::read_to_string(&file).map_err(|error| format!("{}: {error}", file.display()))?;
+    let source = root().join(CRATE).join("src");
+    let mut modules = public_modules(&source.join("lib.rs"))?;
+    for module in modules.clone() {
+        let within = public_modules(&source.join(format!("{module}.rs")))?;
+        modules.extend(within.iter().map(|inner| format!("{module}::{inner}")));
+    }
+    Ok(modules)
+}
+
+fn public_modules(file: &Path) -> Result<Vec<String>, String> {
+    let text = fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
     let names = text
         .lines()
         .filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';'));

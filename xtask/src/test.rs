@@ -22,7 +22,7 @@ const STAGES: &[Stage] = &[
         ))
     }),
     ("fewer features", || {
-        for package in ["halo-loss", "halo-cli"] {
+        for package in ["halo-loss", "halo-cli", "halo-ffi"] {
             shell::run(
                 cargo("clippy --no-default-features --package")
                     .args([package, "--", "-D", "warnings"]),

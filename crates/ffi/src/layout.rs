@@ -15,8 +15,10 @@ use crate::pairing::*;
 use crate::refpoint::*;
 use crate::run::*;
 use crate::session::*;
+use crate::session::tensor::*;
 use crate::status::*;
 use crate::trainer::*;
+use crate::trainer::work::*;
 
 /// As abi/layout.lp64 has them: a struct's size; a field's offset and size.
 macro_rules! layout {
@@ -26,7 +28,7 @@ macro_rules! layout {
             $(
                 let _ = writeln!(text, "{} {}", stringify!($name), size_of::<$name>());
                 $(
-                    let (at, size) = (offset_of!($name, $field), size(|it: &$name| &it.$field));
+                    let (at, size) = (offset_of!($name, $field), of_field(|it: &$name| &it.$field));
                     let _ = writeln!(text, "{}.{} {at} {size}", stringify!($name), stringify!($field));
                 )*
             )*
@@ -35,7 +37,7 @@ macro_rules! layout {
     };
 }
 
-fn size<T, F>(_: fn(&T) -> &F) -> usize {
+fn of_field<T, F>(_: fn(&T) -> &F) -> usize {
     size_of::<F>()
 }
 

@@ -70,13 +70,13 @@ mod tests {
     fn a_wrong_key_a_wrong_value_and_no_json_differ() {
         let failed = |text| parse::<Some>("config_json", text).unwrap_err();
         let unknown = failed("{\"learning_rte\": 1}");
-        assert_eq!(unknown.code, HALO_E_NOT_FOUND);
+        assert_eq!(unknown.code(), HALO_E_NOT_FOUND);
         let said = format!("{unknown:?}");
         assert!(
             said.contains("did you mean \\\"learning_rate\\\"?"),
             "{said}"
         );
-        assert_eq!(failed("{\"seed\": -1}").code, HALO_E_INVALID_ARGUMENT);
-        assert_eq!(failed("{\"seed\": ").code, HALO_E_FORMAT);
+        assert_eq!(failed("{\"seed\": -1}").code(), HALO_E_INVALID_ARGUMENT);
+        assert_eq!(failed("{\"seed\": ").code(), HALO_E_FORMAT);
     }
 }

@@ -65,7 +65,7 @@ macro_rules! layout {
             $(
                 let _ = writeln!(text, "{} {}", stringify!($name), size_of::<$name>());
                 $(
-                    let (at, size) = (offset_of!($name, $field), size(|it: &$name| &it.$field));
+                    let (at, size) = (offset_of!($name, $field), of_field(|it: &$name| &it.$field));
                     let _ = writeln!(text, "{}.{} {at} {size}", stringify!($name), stringify!($field));
                 )*
             )*
@@ -74,7 +74,7 @@ macro_rules! layout {
     };
 }
 
-fn size<T, F>(_: fn(&T) -> &F) -> usize {
+fn of_field<T, F>(_: fn(&T) -> &F) -> usize {
     size_of::<F>()
 }
 
