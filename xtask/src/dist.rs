@@ -56,8 +56,8 @@ pub(crate) fn rehearse(linked: &Linked, folder: &Path) -> Outcome {
 /// The static library that everything else is made of; no path of this machine stays in it.
 fn build(folder: &Path, full: bool) -> Result<PathBuf, String> {
     let mut command = cargo("rustc --profile dist -p halo-ffi --crate-type staticlib");
-    if full {
-        command.args(["--features", "session"]);
+    if !full {
+        command.arg("--no-default-features");
     }
     command.args(["--", "--print", "native-static-libs"]);
     let home = std::env::var_os("CARGO_HOME")
