@@ -5,7 +5,7 @@
 use std::time::Instant;
 
 use crate::shell::{self, Outcome, cargo};
-use crate::{cuda, docs, emulated, house, package, reference_points};
+use crate::{cuda, docs, emulated, house, package, reference_points, wasm};
 
 type Stage = (&'static str, fn() -> Outcome);
 
@@ -36,6 +36,7 @@ const STAGES: &[Stage] = &[
     ("tests", || shell::run(&mut cargo("test --workspace"))),
     ("emulated gpu", || emulated::run(&[])),
     ("cuda", || cuda::run(&[])),
+    ("page", || wasm::run(&["--check".into()])),
 ];
 
 pub(crate) fn run(_: &[String]) -> Outcome {

@@ -35,6 +35,7 @@ extern crate std;
 
 pub mod advantage;
 pub mod advice;
+pub mod curve;
 pub mod diagnosis;
 pub mod dual;
 mod error;
