@@ -32,6 +32,7 @@ export class Chart {
   readonly figure = h("figure", { class: "chart" });
   readonly caption = h("figcaption", { "aria-live": "off" });
   private svg = s("svg", { role: "application", tabindex: 0 });
+  private note = h("p", { class: "note" });
   private readout = h("output", { class: "readout", "aria-live": "polite" });
   private picture: Picture | undefined;
   private overlay = s("g", { class: "cursor" });
@@ -41,8 +42,13 @@ export class Chart {
 
   constructor(private label: string, private options: Options = {}) {
     this.svg.setAttribute("aria-label", label);
-    this.figure.append(this.svg, this.readout, this.caption);
-    new ResizeObserver(() => this.picture && this.draw(this.picture)).observe(this.figure);
+    this.figure.append(this.svg, this.note, this.readout, this.caption);
+    let width = 0;
+    new ResizeObserver(() => requestAnimationFrame(() => {
+      if (!this.picture || this.figure.clientWidth === width) return;
+      width = this.figure.clientWidth;
+      this.draw(this.picture);
+    })).observe(this.figure);
     if (options.linked) cursor.listeners.add(() => this.point());
     this.listen();
   }
@@ -58,7 +64,7 @@ export class Chart {
     const narrow = width < 560;
     const direct = !narrow && picture.curves.some((curve) => !curve.faint && curve.name);
     this.frame = {
-      left: narrow ? 46 : 58, right: direct ? 172 : 16, top: picture.rules?.length ? 40 : 14, bottom: picture.xNote ? 62 : 46, width,
+      left: narrow ? 54 : 58, right: direct ? 172 : 16, top: picture.rules?.length ? 40 : 14, bottom: picture.xNote && !narrow ? 62 : 46, width,
       height: (narrow ? 300 : picture.height ?? 380) + (picture.strip ? 54 : 0),
     };
     const { left, right, top, bottom, height } = this.frame;
@@ -80,11 +86,11 @@ export class Chart {
       parts.push(s("rect", { class: `zone ${zone.kind}`, x: a, y: top, width: b - a, height: hh, fill: `url(#${zone.kind === "learnt" ? "l" : "g"}${this.id})` }));
       if (b - a > 54) parts.push(s("text", { class: `zonename ${zone.kind}`, x: (a + b) / 2, y: top + hh - 9, "text-anchor": "middle" }, zone.text ?? (zone.kind === "learnt" ? "learnt" : "given up")));
     }
-    const xs = picture.logX ? halo.logTicks(...picture.x) : halo.ticks(...picture.x, Math.max(3, Math.floor(w / 80)));
+    const xs = picture.logX ? halo.logTicks(...picture.x) : halo.ticks(...picture.x, Math.max(4, Math.floor(w / 80)));
     for (const tick of xs) {
       parts.push(s("path", { class: "grid", d: `M${x(tick)} ${top}v${hh}` }), s("text", { class: "tick", x: x(tick), y: top + hh + 18, "text-anchor": "middle" }, say(tick, 6)));
     }
-    const ys = picture.logY ? halo.logTicks(...picture.y) : halo.ticks(...picture.y, Math.max(3, Math.floor(hh / 48)));
+    const ys = picture.logY ? halo.logTicks(...picture.y) : halo.ticks(...picture.y, Math.max(4, Math.floor(hh / 48)));
     for (const tick of ys) {
       parts.push(s("path", { class: "grid", d: `M${left} ${y(tick)}h${w}` }), s("text", { class: "tick", x: left - 8, y: y(tick) + 4, "text-anchor": "end" }, say(tick, 6)));
     }
@@ -109,12 +115,14 @@ export class Chart {
       const [cx, cy] = [x(dot.x), y(dot.y)];
       if (cx < left || cx > left + w || !Number.isFinite(cy)) continue;
       parts.push(s("circle", { class: `dot c${dot.color}`, cx, cy: fit(cy, top, top + hh), r: 4 }));
-      if (dot.text) parts.push(s("text", { class: `dotname`, x: cx + 8, y: fit(cy, top + 8, top + hh) - 8 }, dot.text));
+      if (dot.text) parts.push(s("text", { class: `dotname`, x: cx + 8, y: fit(cy, top + 8, top + hh - 20) + 18 }, dot.text));
     }
     if (picture.strip) parts.push(...this.density(picture.strip, top + hh + 24, w));
-    const foot = height - (picture.xNote ? 26 : 8);
+    const note = narrow ? undefined : picture.xNote;
+    this.note.textContent = narrow ? picture.xNote ?? "" : "";
+    const foot = height - (note ? 26 : 8);
     parts.push(s("text", { class: "axis", x: left + w / 2, y: foot, "text-anchor": "middle" }, picture.xLabel));
-    if (picture.xNote) parts.push(s("text", { class: "note", x: left + w / 2, y: height - 8, "text-anchor": "middle" }, picture.xNote));
+    if (note) parts.push(s("text", { class: "note", x: left + w / 2, y: height - 8, "text-anchor": "middle" }, note));
     parts.push(s("text", { class: "axis", transform: `translate(13 ${top + hh / 2}) rotate(-90)`, "text-anchor": "middle" }, picture.yLabel));
     if (direct) parts.push(...this.names(left + w + 8, top, hh));
     this.overlay = s("g", { class: "cursor" });
@@ -187,7 +195,7 @@ export class Chart {
 
   /** Two mirrored histograms: desirable above the line, undesirable below. */
   private density(strip: Strip, top: number, width: number): Node[] {
-    const { left } = this.frame;
+    const { left, right } = this.frame;
     const n = strip.desirable.length;
     const most = Math.max(1, ...Array.from(strip.desirable), ...Array.from(strip.undesirable));
     const [a, b] = [this.px(strip.low), this.px(strip.high)];
@@ -204,8 +212,9 @@ export class Chart {
       s("path", { class: "desirable", d: shape(strip.desirable, 1) }),
       s("path", { class: "undesirable", d: shape(strip.undesirable, -1) }),
       s("path", { class: "grid", d: `M${left} ${middle}h${width}` }),
-      s("text", { class: "tick", x: left + width + 8, y: middle - 8 }, "your desirable"),
-      s("text", { class: "tick", x: left + width + 8, y: middle + 14 }, "your undesirable"),
+      ...(right > 100
+        ? [s("text", { class: "tick", x: left + width + 8, y: middle - 8 }, "your desirable"), s("text", { class: "tick", x: left + width + 8, y: middle + 14 }, "your undesirable")]
+        : [s("text", { class: "tick", x: left + width, y: middle - 8, "text-anchor": "end" }, "desirable"), s("text", { class: "tick", x: left + width, y: middle + 14, "text-anchor": "end" }, "undesirable")]),
     ];
   }
 
@@ -217,7 +226,8 @@ export class Chart {
     const inside = u !== null && u >= picture.x[0] && u <= picture.x[1];
     if (!inside) {
       this.overlay.replaceChildren();
-      this.readout.replaceChildren(h("span", { class: "hint" }, "Point at the chart, or focus it and use ← → to read values; ? lists the keys."));
+      const names = right > 100 ? [] : picture.curves.filter((curve) => curve.name).map((curve) => h("span", {}, h("i", { class: `key c${curve.color}` }), curve.name));
+      this.readout.replaceChildren(...names, h("span", { class: "hint" }, "Point at the chart, or focus it and use ← → to read values; ? lists the keys."));
       return;
     }
     const at = this.px(u);

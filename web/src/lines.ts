@@ -71,8 +71,7 @@ function lossLine(pin: string, color: number, xs: Float64Array, desirable: boole
     const weight = params[found.params.findIndex((p) => p.name === (desirable ? "desirable_weight" : "undesirable_weight"))];
     const other = params[found.params.findIndex((p) => p.name === (desirable ? "undesirable_weight" : "desirable_weight"))];
     const heavier = Math.max(weight ?? 1, other ?? 1) || 1;
-    const scale = found.perToken ? state.n : 1;
-    const top = saturation.steepest === null ? NaN : (saturation.steepest / scale) * (weight === undefined ? 1 : (weight || 0) / heavier);
+    const top = saturation.steepest === null ? NaN : saturation.steepest * (weight === undefined ? 1 : (weight || 0) / heavier);
     const place = (bound: number | null) => (bound === null ? null : mirrored * bound);
     return {
       ...blank, saturation, steepest: found.unit === "ratio" ? NaN : top,

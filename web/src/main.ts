@@ -42,7 +42,7 @@ function header(sections: HTMLElement[]): void {
     const open = $("rail").classList.toggle("open");
     controls.setAttribute("aria-expanded", String(open));
   } }, "Controls");
-  $("top").append(h("div", { class: "brand" }, h("strong", {}, "halo inspector"), h("span", {}, `same mathematics as engine ${catalogue.version}`)), nav,
+  $("top").append(h("div", { class: "brand" }, h("h1", {}, "halo inspector"), h("span", {}, `same mathematics as engine ${catalogue.version}`)), nav,
     h("div", { class: "tools" }, copied, controls, copy, h("button", { type: "button", onclick: () => json("halo-state") }, "State"), theme,
       h("button", { type: "button", "aria-label": "Keys", onclick: () => ($("keys") as HTMLDialogElement).showModal() }, "?")));
   onChange(() => {

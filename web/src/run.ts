@@ -5,10 +5,13 @@ import type { Answer, Ask, Loaded } from "./worker";
 
 export const BETAS = [0.01, 0.05, 0.1, 0.2, 0.5, 1];
 export const BINS = 160;
+interface Judge { name: string; params: Float64Array; beta: number | null }
 export interface Row { name: string; beta: number | null; pinned: "own" | "page" | "" }
 export const run = {
-  name: "", loaded: null as Loaded | null, answer: null as Answer | null, window: [0, 1] as [number, number], rows: [] as Row[], barred: [] as string[],
-  own: null as { name: string; params: Float64Array; beta: number | null } | null, until: 0, progress: -1, error: "", example: false, divisor: 1, asking: false,
+  name: "", loaded: null as Loaded | null, answer: null as Answer | null, window: [0, 1] as [number, number], rows: [] as Row[], barred: [] as { name: string; why: string }[],
+  own: null as Judge | null, judge: null as Judge | null, until: 0, progress: -1, error: "", example: false, divisor: 1, asking: false,
+  /** Whom progress interests: drawing the page for it would be slower than reading. */
+  watching: new Set<() => void>(),
 };
 let worker: Worker | null = null;
 let serial = 0;
@@ -48,7 +51,11 @@ export function divide(by: number): void {
 }
 
 function hear(data: { kind: string } & Record<string, unknown>): void {
-  if (data.kind === "progress") run.progress = data["share"] as number;
+  if (data.kind === "progress") {
+    run.progress = data["share"] as number;
+    for (const listener of run.watching) listener();
+    return;
+  }
   if (data.kind === "failed") fail(String(data["why"]));
   if (data.kind === "loaded") {
     run.loaded = data as unknown as Loaded;
@@ -64,7 +71,9 @@ function hear(data: { kind: string } & Record<string, unknown>): void {
   changed();
 }
 
-function fail(why: string): void {
+/** Says why there is no run; nothing of an earlier one stays. */
+export function fail(why: string): void {
+  worker?.terminate();
   Object.assign(run, { loaded: null, answer: null, progress: -1, error: why, rows: [] });
   changed();
 }
@@ -133,8 +142,12 @@ function ask(): void {
   run.asking = true;
   run.rows = rows;
   run.window = [low, high];
-  run.barred = shapes(["unpaired", "paired", "grouped", "any"]).filter((loss) => missing(loss, loaded)).map((loss) => `${loss.name} ${missing(loss, loaded)}`);
-  const own = run.own ?? (asks[0] ? { name: asks[0].name, params: asks[0].params } : null);
+  run.barred = shapes(["unpaired", "paired", "grouped", "any"]).filter((loss) => missing(loss, loaded)).map((loss) => ({ name: loss.name, why: missing(loss, loaded) }));
+  // without a header the first pinned loss that reads data of this shape judges
+  const shape = loaded.table.paired ? "paired" : "unpaired";
+  const first = asks.find((ask) => entry(ask.name)!.shape === shape) ?? asks[0];
+  const own = run.own ?? (first ? { name: first.name, params: first.params, beta: first.beta } : null);
+  run.judge = own;
   worker.postMessage({ kind: "ask", id: (serial += 1), until: run.until, z0: state.z0, eps: state.eps, low, high, bins: BINS, own, grid: asks } satisfies Ask);
 }
 

@@ -63,6 +63,17 @@ export function setOwn(key: string, value: number | null): void {
   changed();
 }
 
+/** Whether what a view depends on is other than at its last drawing. */
+export function differs(): (...parts: unknown[]) => boolean {
+  let last = "";
+  return (...parts) => {
+    const now = parts.map(String).join("|");
+    const changed = now !== last;
+    last = now;
+    return changed;
+  };
+}
+
 export const onChange = (listener: () => void): void => void listeners.add(listener);
 
 /** Draws once a frame, and writes the address at most four times a second. */

@@ -37,9 +37,12 @@ async function read(blob: Blob, gzip: boolean): Promise<void> {
   let stream: ReadableStream = blob.stream();
   if (gzip) stream = stream.pipeThrough(new DecompressionStream("gzip"));
   let seen = 0;
+  let told = 0;
   for await (const piece of stream.pipeThrough(new TextDecoderStream()) as unknown as AsyncIterable<string>) {
     reader.push(piece);
     seen += piece.length;
+    if (performance.now() - told < 100) continue;
+    told = performance.now();
     reply({ kind: "progress", share: gzip ? 0 : seen / blob.size });
   }
   table = reader.finish();

@@ -58,3 +58,17 @@ test("the handbook's spot values", () => {
   const prospect = halo.value("kahneman_tversky", 0.88, 2.25, Float64Array.of(10, -10));
   assert.ok(Math.abs(prospect[0] - 7.5857757502918) < 1e-12 && Math.abs(prospect[1] + 17.0679954381566) < 1e-12);
 });
+
+// Where a bound lies beyond every log-probability (above 0 without a reference) there is no slope to look at.
+test("at its bounds a loss's slope is the tolerance of its steepest", () => {
+  for (const { name, unit } of JSON.parse(halo.catalogue()).losses) {
+    for (const eps of [0.01, 0.05, 0.1]) {
+      const found = JSON.parse(halo.saturation(name, new Float64Array(), 100, eps));
+      if (found.steepest === null || unit !== "nats" || found.kind === "exact") continue;
+      for (const bound of [found.learnt, found.givenUp].filter((bound) => bound !== null)) {
+        const slope = Math.abs(halo.curve(name, new Float64Array(), true, 100, Float64Array.of(bound))[1]);
+        assert.ok(Number.isNaN(slope) || Math.abs(slope / found.steepest / eps - 1) < 1e-6, `${name} at ${bound}: ${slope}`);
+      }
+    }
+  }
+});

@@ -23,6 +23,8 @@ pub enum Kind {
     Likelihood,
     /// A judged row's r − z₀.
     Row,
+    /// A judged row's mean r over tokens − z₀.
+    RowPerToken,
     /// The margin of a pair.
     Pair,
     /// The margin of a pair's means over tokens.
@@ -102,7 +104,7 @@ impl Curve {
     /// Nats (of one completion, or of the margin) in one unit of the axis.
     pub fn scale(&self) -> f64 {
         match self.kind {
-            Kind::PairPerToken => f64::from(self.tokens),
+            Kind::RowPerToken | Kind::PairPerToken => f64::from(self.tokens),
             _ => 1.0,
         }
     }
@@ -126,6 +128,7 @@ impl Curve {
             (Kind::Token, _) => "log-ratio ln π − ln π_old, nats",
             (Kind::Row, _) if errors => "r − z0, r = e_ref − e (errors)",
             (Kind::Row, _) => "r − z0, nats",
+            (Kind::RowPerToken, _) => "r/n − z0, nats per token",
             (Kind::Pair, _) if errors => "margin r_w − r_l, r = e_ref − e (errors)",
             (Kind::Pair, true) => "margin r_w − r_l, nats",
             (Kind::Pair, _) => "margin ln π_w − ln π_l, nats",
@@ -140,10 +143,10 @@ impl Curve {
         match self.kind {
             Kind::Likelihood => "certainty: ln π = 0",
             Kind::Token => "the policy that sampled the token",
-            Kind::Row if self.loss.needs(Need::ReferencePoint) => {
+            Kind::Row | Kind::RowPerToken if self.loss.needs(Need::ReferencePoint) => {
                 "z₀, an estimate of the KL divergence"
             }
-            Kind::Row => "the reference model itself, z₀ = 0",
+            Kind::Row | Kind::RowPerToken => "the reference model itself, z₀ = 0",
             Kind::Pair if self.loss.needs(Need::Scores) => "the rejected answer’s score",
             Kind::Pair if self.loss.needs(Need::Errors) => "the rejected image’s error",
             Kind::Pair if reference => "the rejected answer’s log-ratio",
@@ -216,7 +219,7 @@ impl Curve {
         let slope = slopes.first().copied().unwrap_or_default();
         let along = match slopes.as_slice() {
             [chosen, rejected] => self.scale() * (chosen - rejected) / 2.0,
-            _ => slope,
+            _ => self.scale() * slope,
         };
         Ok(Some(Point {
             value: result.loss,
@@ -286,7 +289,7 @@ impl Curve {
         };
         match self.kind {
             Kind::Likelihood => vec![row(place, Label::Desirable)],
-            Kind::Row => vec![row(start + place, label)],
+            Kind::Row | Kind::RowPerToken => vec![row(start + place * self.scale(), label)],
             Kind::Pair | Kind::PairPerToken => {
                 let half = place * self.scale() / 2.0;
                 vec![
@@ -308,46 +311,46 @@ impl Curve {
 }
 
 fn kind(loss: &Loss, tokens: u32) -> Result<Kind, Error> {
-    Ok(match loss.data_shape() {
-        _ if loss.needs(Need::Advantages) => Kind::Token,
-        _ if loss.needs(Need::Scores) || loss.needs(Need::Errors) => Kind::of_answers(loss),
-        DataShape::Paired => {
-            // a loss of means does not see that everything is twice as long
-            let of = |times: f64| {
-                let n = times * f64::from(tokens);
-                let row = |mean: f64, label| Row {
-                    logp: mean * n,
-                    ref_logp: -n,
-                    tokens: n as u32,
-                    label,
-                    ..Row::default()
-                };
-                // where it bends, whatever its β
-                let near = 0.2 / (scale(loss) * f64::from(tokens));
-                let near = if near > 0.5 { 0.5 } else { near };
-                let rows = [
-                    row(-1.0 + near / 2.0, Label::Desirable),
-                    row(-1.0 - near / 2.0, Label::Undesirable),
-                ];
-                evaluate(loss, &rows, &Normalizer::of(loss, &rows)).map(|result| result.loss)
-            };
-            match (of(1.0)? - of(2.0)?).abs() < 1e-9 {
-                true => Kind::PairPerToken,
-                false => Kind::Pair,
-            }
-        }
-        _ if !loss.needs(Need::Reference) => Kind::Likelihood,
-        _ => Kind::Row,
+    let paired = loss.data_shape() == DataShape::Paired;
+    if loss.needs(Need::Advantages) {
+        return Ok(Kind::Token);
+    }
+    if loss.needs(Need::Scores) || loss.needs(Need::Errors) {
+        return Ok(if paired { Kind::Pair } else { Kind::Row });
+    }
+    if !paired && !loss.needs(Need::Reference) {
+        return Ok(Kind::Likelihood);
+    }
+    Ok(match (paired, averages(loss, tokens)?) {
+        (true, false) => Kind::Pair,
+        (true, true) => Kind::PairPerToken,
+        (false, false) => Kind::Row,
+        (false, true) => Kind::RowPerToken,
     })
 }
 
-impl Kind {
-    fn of_answers(loss: &Loss) -> Kind {
-        match loss.data_shape() {
-            DataShape::Paired => Kind::Pair,
-            _ => Kind::Row,
-        }
-    }
+/// Whether a loss reads means over tokens: such a one does not see that everything is twice as long.
+fn averages(loss: &Loss, tokens: u32) -> Result<bool, Error> {
+    let of = |times: f64| {
+        let n = times * f64::from(tokens);
+        let row = |mean: f64, label| Row {
+            logp: mean * n,
+            ref_logp: -n,
+            tokens: n as u32,
+            label,
+            ..Row::default()
+        };
+        // where it bends, whatever its β
+        let near = 0.2 / (scale(loss) * f64::from(tokens));
+        let near = if near > 0.5 { 0.5 } else { near };
+        let rows = [
+            row(-1.0 + near / 2.0, Label::Desirable),
+            row(-1.0 - near / 2.0, Label::Undesirable),
+        ];
+        let rows = &rows[..loss.rows_per_unit()];
+        evaluate(loss, rows, &Normalizer::of(loss, rows)).map(|result| result.loss)
+    };
+    Ok((of(1.0)? - of(2.0)?).abs() < 1e-9)
 }
 
 /// What a loss multiplies its axis with.

@@ -59,7 +59,8 @@ pub fn saturation(loss: &Loss, tokens: u32, tolerance: f64) -> Result<String, St
         json.maybe("learnt", nats(bounds.learnt));
         json.maybe("givenUp", nats(bounds.given_up));
         json.maybe("target", nats(target));
-        json.maybe("steepest", bounds.max_slope);
+        json.maybe("steepest", bounds.max_slope.map(|slope| slope / scale));
+        json.flag("perToken", scale != 1.0);
         json.text("formula", bounds.formula);
         json.numbers("range", [low * scale, high * scale]);
         json.text("compared", curve.compared_with());

@@ -19,7 +19,7 @@ export interface Entry {
 export interface Catalogue { version: string; values: string[]; chord: number; pins: string[]; losses: Entry[] }
 export interface Saturation {
   kind: "two-sided" | "right" | "exact" | "target" | "none"; learnt: number | null; givenUp: number | null; target: number | null;
-  steepest: number | null; formula: string; range: [number, number]; compared: string; axis: string;
+  steepest: number | null; formula: string; perToken: boolean; range: [number, number]; compared: string; axis: string;
 }
 export interface Disagreement { optimum: number; minority: boolean; drift: "majority" | "minority" | "none"; turning: number | null }
 export interface Balance { rho: number | null; band: [number, number]; inside: boolean; mend?: [number, number]; why?: string }

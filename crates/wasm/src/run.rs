@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use halo_loss::curve::Curve;
 use halo_loss::saturation::{bounds, places};
 use halo_loss::{Label, Loss, Normalizer, Row, Zone, evaluate};
 
@@ -151,15 +152,18 @@ impl Run {
         }
         let result = evaluate(loss, &self.rows, &Normalizer::of(loss, &self.rows)).map_err(text)?;
         let units = self.rows.len() as f64 / loss.rows_per_unit() as f64;
-        let (mut sum, mut squares) = (0.0, 0.0);
-        for slope in &result.dlogps {
+        // the slope of a mean is a token's share of it
+        let averages = Curve::new(loss, 100).map_err(text)?.scale() != 1.0;
+        let (mut sum, mut squares, mut used) = (0.0, 0.0, 0.0);
+        for (slope, row) in result.dlogps.iter().zip(&self.rows) {
             sum += slope.abs();
             squares += slope * slope;
+            used += slope.abs() * if averages { f64::from(row.tokens) } else { 1.0 };
         }
         // slopes are divided by the units: times units is the slope of one
         let steepest = bounds(loss, tolerance).map_err(text)?.max_slope;
         out[6] = steepest.map_or(f64::NAN, |steepest| {
-            sum * units / (self.rows.len() as f64 * steepest)
+            used * units / (self.rows.len() as f64 * steepest)
         });
         out[7] = if squares > 0.0 {
             sum * sum / squares

@@ -1,18 +1,18 @@
 // A. v(u): how each loss feels a gain or a loss.
-import { Chart, cursor, extent, moveCursor } from "../chart";
+import { Chart, extent, moveCursor } from "../chart";
 import { command } from "../controls";
 import { h, s, sentence } from "../dom";
 import { catalogue, grid, say } from "../engine";
 import { exporters } from "../export";
-import { axisLabel, compared, line, lines, prospectPin, type Line } from "../lines";
-import { onChange, pins, set, state, togglePin, window_ } from "../state";
+import { axisLabel, compared, line, lines, prospectPin, tell, type Line } from "../lines";
+import { differs, numbers, onChange, own, pins, set, SHARED, state, togglePin, window_ } from "../state";
 import { strip } from "./c_run";
 import { section } from "./section";
 
 export function value(): HTMLElement {
   const [unpaired, paired] = catalogue.pins;
   const view = section("A", "Value", "How does each loss feel a gain or a loss?", [
-    ["loss aversion: λ_U = 1.5", "lu=1.5"], ["bold: β = 0.5", "beta=0.5"], ["prospect theory alone", `l=${prospectPin()},${unpaired}`],
+    ["loss aversion: λ_U = 1.5", "lu=1.5"], ["bold: β = 0.5", "beta=0.5"], ["prospect theory beside it", `l=${prospectPin()},${unpaired}`],
   ]);
   const jumps = () => lines().shown.flatMap((l) => [l.zones.learnt, l.zones.givenUp]).filter((x): x is number => x !== null);
   const chart = new Chart("Value of each pinned loss over u", { linked: true, pan, jumps });
@@ -20,6 +20,7 @@ export function value(): HTMLElement {
   const multiples = h("div", { class: "multiples" });
   const apart = h("p", { class: "aside" });
   const math = h("div");
+  const [tables, cellsMoved] = [differs(), differs()];
   let shown: Line[] = [];
   const rows = (): [string[], (number | string)[][]] => [
     ["u", ...shown.flatMap((l) => [`${l.name} v`, `${l.name} loss`])],
@@ -43,11 +44,13 @@ export function value(): HTMLElement {
     sentence(view.sentence, live(shown, unpaired!, paired!));
     apart.textContent = [...all.apart.map(({ why }) => why), ...shown.filter((l) => l.problem).map((l) => l.problem)].join(". ");
     chart.caption.textContent = head ? `Values are counted from u = 0, ${state.y === "unit" ? "and scaled so that a nat there weighs 1" : "unscaled"}. ${state.n} tokens an answer for losses of means.` : "";
-    fillTable(table, shown);
-    fillMath(math, shown);
-    drawMultiples(multiples);
+    const settings = [state.side, state.y, state.n, state.eps, state.a, state.k, ...shown.flatMap((l) => (l.entry ? [l.pin, ...numbers(l.pin)] : [l.pin]))];
+    if (tables(...settings, ...window)) {
+      fillTable(table, shown);
+      fillMath(math, shown);
+    }
+    if (cellsMoved(...settings, state.beta, state.ld, state.lu, ...own.values())) drawMultiples(multiples);
   });
-  cursor.listeners.add(() => undefined);
   return view.element;
 }
 
@@ -57,8 +60,9 @@ function live(shown: Line[], unpaired: string, paired: string): string {
   const parts: string[] = [];
   if (kto?.saturation?.kind === "two-sided") parts.push(`Under *${kto.name}* gains and losses both stop mattering: beyond *±${say(kto.saturation.learnt, 4)}* nats its gradient is under ${say(100 * state.eps, 3)} % of the steepest, so *a desirable answer that the policy finds very unlikely is ignored exactly like a learnt one*.`);
   if (dpo?.saturation?.kind === "right") parts.push(`*${dpo.name}* is concave everywhere: it lets go of what it has learnt, never of a wrong pair.`);
-  if (state.lu !== state.ld && state.ld > 0) parts.push(`With λ_U/λ_D = ${say(state.lu / state.ld, 3)} a bad answer is punished as hard as *${say(state.lu / state.ld, 3)}* good ones are rewarded.`);
-  return parts.join(" ") || shown.map((l) => l.entry?.title ?? "Prospect theory").join(", ");
+  const weighted = shown.some((l) => l.entry?.params.some((param) => param.name in SHARED && SHARED[param.name] === "lu"));
+  if (weighted && state.lu !== state.ld && state.ld > 0) parts.push(`With λ_U/λ_D = ${say(state.lu / state.ld, 3)} a bad answer is punished as hard as *${say(state.lu / state.ld, 3)}* good ones are rewarded.`);
+  return parts.join(" ") || shown.filter((l) => l.entry).slice(0, 3).map(tell).join(" ");
 }
 
 function fillTable(target: HTMLElement, shown: Line[]): void {

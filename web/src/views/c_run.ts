@@ -3,7 +3,7 @@ import { Chart, type Strip } from "../chart";
 import { h, sentence } from "../dom";
 import { entry, percent, say, unpack } from "../engine";
 import { csv, save } from "../export";
-import { cancel, divide, load, run, type Row } from "../run";
+import { cancel, divide, fail, load, run, type Row } from "../run";
 import { changed, onChange, set, state } from "../state";
 import type { Answer } from "../worker";
 import { section } from "./section";
@@ -51,7 +51,7 @@ export function yourRun(): HTMLElement {
   const scrub = h("div", { class: "knob wide" });
   const steps = new Chart("Shares of learnt, active and given-up examples over the run’s steps");
   const tableBox = h("div", { class: "scroll tall", tabindex: 0, role: "region", "aria-label": "Losses and temperatures" });
-  const barred = h("p", { class: "aside" });
+  const barred = h("details");
   const list = h("div", { class: "scroll tall", tabindex: 0, role: "region", "aria-label": "Examples furthest on the wrong side" });
   const body = h("div", {},
     units, counts, scrub, h("h3", {}, "Over the run"), steps.figure,
@@ -74,6 +74,7 @@ export function yourRun(): HTMLElement {
     changed();
   });
   scrub.append(h("label", { for: "scrub" }, "As each example was seen last, up to step"), stepName, slider);
+  run.watching.add(() => status.replaceChildren(...statusText()));
   let last: Answer | null = null;
   onChange(() => {
     const { loaded, answer } = run;
@@ -94,7 +95,7 @@ export function yourRun(): HTMLElement {
     counts.replaceChildren(countTable(answer));
     drawSteps(steps, answer);
     fillTable();
-    barred.textContent = run.barred.length ? `Not computed, because the file lacks what they read: ${run.barred.join("; ")}.` : "";
+    barred.replaceChildren(...barredList());
     list.replaceChildren(furthest(answer));
   });
   const fillTable = () => {
@@ -120,11 +121,18 @@ export function yourRun(): HTMLElement {
 function open(file: File): void {
   void file.slice(0, 4).arrayBuffer().then((head) => {
     const bytes = new Uint8Array(head);
-    if (file.size === 0) return tellError(`${file.name} is empty, or a folder`);
-    if (bytes[0] === 0x89 || bytes[0] === 0xff || (bytes[0] === 0x50 && bytes[1] === 0x4b) || bytes[0] === 0x25) return tellError(`${file.name} is not a text file: JSON lines, JSON, CSV and TSV are read, also .gz`);
+    if (file.size === 0) return fail(`${file.name} is empty, or a folder`);
+    if (bytes[0] === 0x89 || bytes[0] === 0xff || (bytes[0] === 0x50 && bytes[1] === 0x4b) || bytes[0] === 0x25) return fail(`${file.name} is not a text file: JSON lines, JSON, CSV and TSV are read, also .gz`);
     set("s", "C");
     load(file, file.name, bytes[0] === 0x1f && bytes[1] === 0x8b);
-  }, () => tellError(`${file.name} cannot be read: is it a folder?`));
+  }, () => fail(`${file.name} cannot be read: is it a folder?`));
+}
+
+/** Losses that the file's columns do not suffice for, by what is missing. */
+function barredList(): Node[] {
+  const reasons = new Map<string, string[]>();
+  for (const { name, why } of run.barred) reasons.set(why, [...(reasons.get(why) ?? []), name]);
+  return [h("summary", {}, `${run.barred.length} other losses cannot be computed from this file`), h("ul", {}, ...[...reasons].map(([why, names]) => h("li", {}, `${why}: ${names.join(", ")}`)))];
 }
 
 function tellError(why: string): void {
@@ -139,7 +147,7 @@ function statusText(): (Node | string)[] {
   const { loaded } = run;
   if (!loaded) return out;
   const { table } = loaded;
-  const what = run.example ? "The example run: synthetic thumbs up and down, a tenth of what `halo demo` trains on, as its engine recorded it." : `${run.name}.`;
+  const what = run.example ? "The example run: synthetic thumbs up and down, a twelfth of what `halo demo` trains on, as its engine recorded it." : `${run.name}.`;
   out.push(run.error ? " " : "", what, table.engine ? ` Written by ${table.engine}, loss ${table.loss}.` : "");
   if (table.skipped) {
     out.push(h("details", {}, h("summary", {}, `${table.skipped} lines were skipped`), h("ul", {}, ...table.problems.map((problem) => h("li", {}, problem)))));
@@ -164,9 +172,10 @@ function live(answer: Answer): string {
   if (!answer.own) return answer.why;
   const [dl, , dg, ul, , ug] = Array.from(answer.own) as [number, number, number, number, number, number];
   const total = answer.own.subarray(0, 6).reduce((a, b) => a + b, 0);
-  const name = run.own ? `${run.own.name}${run.own.beta === null ? "" : ` at its β = ${say(run.own.beta)}`}` : run.rows[0]?.name;
+  const judge = run.judge!;
+  const name = `${judge.name}${judge.beta === null ? "" : ` at ${run.own ? "its " : ""}β = ${say(judge.beta)}`}`;
   const given = dg + ug;
-  return `Of *${total}* examples *${name}* has learnt *${percent((dl + ul) / total)}* and given up *${given}*${dg ? `: ${dg} desirable answers that it finds so unlikely that they no longer pull` : ""}. The other ${percent(1 - (dl + ul + given) / total)} move the policy.`;
+  return `Of *${total}* examples *${name}* has learnt *${percent((dl + ul) / total)}* and given up *${given}*${dg ? `, of them *${dg}* desirable: so unlikely for the policy that they no longer pull` : ""}. The other ${percent(1 - (dl + ul + given) / total)} move the policy.`;
 }
 
 function countTable(answer: Answer): HTMLElement {
@@ -176,13 +185,14 @@ function countTable(answer: Answer): HTMLElement {
     const sum = cells.reduce((a, b) => a + b, 0);
     return h("tr", {}, h("th", { scope: "row" }, name), ...cells.map((count, i) => h("td", { class: ["learnt", "", "given"][i] }, `${count}`, h("small", {}, sum ? ` ${percent(count / sum)}` : ""))), h("td", {}, String(sum)));
   };
-  return h("table", {}, h("thead", {}, h("tr", {}, ...["", "learnt", "active", "given up", "all"].map((text) => h("th", { scope: "col" }, text)))),
+  return h("table", {}, h("thead", {}, h("tr", {}, ...["label", "learnt", "active", "given up", "all"].map((text) => h("th", { scope: "col" }, text)))),
     h("tbody", {}, row(run.loaded!.table.paired ? "chosen" : "desirable", 0), row(run.loaded!.table.paired ? "rejected" : "undesirable", 3)));
 }
 
 function drawSteps(chart: Chart, answer: Answer): void {
   const n = answer.over.length / 4;
   chart.figure.hidden = n < 2;
+  if (n < 2) return;
   const column = (at: number) => Array.from({ length: n }, (_, i) => answer.over[4 * i + at]!);
   const [steps, learnt, active, given] = [column(0), column(1), column(2), column(3)];
   const sum = steps.map((_, i) => learnt[i]! + active[i]! + given[i]!);
@@ -217,7 +227,7 @@ function grid(answer: Answer, order: number[], sort: { column: number; down: boo
   const badge = (row: Row) => (row.pinned === "own" ? h("small", {}, " this run") : row.pinned === "page" ? h("small", {}, " as on the left") : null);
   return h("table", { class: "grid" }, h("thead", {}, h("tr", {}, ...head)), h("tbody", {}, ...order.map((i, at) => {
     const row = run.rows[i]!;
-    return h("tr", { class: row.pinned }, h("th", { scope: "row", title: entry(row.name)?.title }, row.name, badge(row)), h("td", {}, row.beta === null ? "–" : say(row.beta)),
+    return h("tr", { class: row.pinned === "page" ? "here" : row.pinned }, h("th", { scope: "row", title: entry(row.name)?.title }, row.name, badge(row)), h("td", {}, row.beta === null ? "–" : say(row.beta)),
       ...all[at]!.map((x, c) => h("td", {}, x === null ? "–" : c < 4 ? x.toFixed(1) : say(x, 4), x !== null && x === most[c] && x > 0 && all.some((other) => other[c] !== x) ? h("span", { class: "most", title: "highest" }, " ●") : null)));
   })));
 }

@@ -4,7 +4,7 @@ import { shared } from "../controls";
 import { h, sentence } from "../dom";
 import { halo, percent, say } from "../engine";
 import { exporters } from "../export";
-import { onChange, state } from "../state";
+import { differs, onChange, state } from "../state";
 import { section } from "./section";
 
 const TRIALS = 2000;
@@ -21,8 +21,10 @@ export function referencePoint(): HTMLElement {
   let bars: { from: number; to: number; y: number; color: number }[] = [];
   view.body.append(h("div", { class: "beside" }, ...knobs.map((knob) => knob.element)), chart.figure,
     exporters("halo-reference-point", () => chart.element(), () => [["from", "to", "batches"], bars.map((bar) => [bar.from, bar.to, bar.y])]));
+  const moved = differs();
   onChange(() => {
     for (const knob of knobs) knob.refresh();
+    if (!moved(state.mu, state.sd, state.m, state.seed)) return;
     const raw = halo.means(state.mu, state.sd, state.m, TRIALS, state.seed);
     const [expected, zero] = halo.clamped(state.mu, state.sd, state.m) as unknown as [number, number];
     let [low, high, sum, fired] = [0, 0, 0, 0];

@@ -4,7 +4,7 @@ import { shared } from "../controls";
 import { h, sentence } from "../dom";
 import { catalogue, grid, halo, percent, say, type Disagreement } from "../engine";
 import { exporters } from "../export";
-import { numbers, onChange, set, state } from "../state";
+import { differs, numbers, onChange, set, state } from "../state";
 import { section } from "./section";
 
 const STEPS = 3000;
@@ -24,22 +24,20 @@ export function disagreement(): HTMLElement {
   view.body.append(h("div", { class: "beside" }, ...knobs.map((knob) => knob.element)), chart.figure, ends,
     h("p", { class: "aside" }, "The condition on weights is this project’s own, to first order at the reference; it is not a theorem of the paper. Click or drag in the plane to move the point."),
     exporters("halo-disagreement", () => chart.element(), () => [["p", "reference"], boundary[0].map((p, i) => [p, boundary[1][i]!])]));
-  let last = "";
+  const moved = differs();
   onChange(() => {
     for (const knob of knobs) knob.refresh();
+    if (!moved(state.p, state.ref, state.beta, state.ld, state.lu)) return;
     const ps = grid(0.5, 0.99, 200);
     const line = halo.boundary(ps, state.beta);
     boundary = [Array.from(ps), Array.from(line)];
-    const key = [state.p, state.ref, state.beta, state.ld, state.lu].join();
     const found: Disagreement = JSON.parse(halo.disagreement(state.p, state.ref, state.beta, state.ld, state.lu));
     chart.draw({
       title: "Plane of disagreement", x: [0.5, 0.99], y: [0, 1], xLabel: "p, the share of judgements that prefers a", yLabel: "π_ref(a)", height: 320,
-      curves: [{ name: "boundary", color: 1, xs: ps, ys: line }], areas: [{ color: "area given", xs: ps, low: ps.map(() => 0), high: line }],
+      curves: [{ name: "boundary", color: 1, xs: ps, ys: line }], areas: [{ color: "area pale", xs: ps, low: ps.map(() => 0), high: line }],
       dots: [{ x: state.p, y: state.ref, text: `p = ${say(state.p, 3)}, π_ref(a) = ${say(state.ref, 3)}`, color: 0 }],
     });
     chart.caption.textContent = `Tinted: below p^{1/β}·π_ref(a) = (1−p)^{1/β}·π_ref(b) the optimum of ${paired} prefers the minority’s answer b.`;
-    if (key === last) return;
-    last = key;
     const end = (name: string): string => {
       try {
         return say(halo.descend(name, numbers(name), state.p, Float64Array.of(state.ref), STEPS)[0], 4);

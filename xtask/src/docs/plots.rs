@@ -23,7 +23,7 @@ pub(super) fn plot(spec: &Spec) -> Result<(String, String), String> {
         .collect();
     let names: &[&'static str] = match kind {
         Kind::Likelihood => &["the completion"],
-        Kind::Row => &["desirable row", "undesirable row"],
+        Kind::Row | Kind::RowPerToken => &["desirable row", "undesirable row"],
         Kind::Pair | Kind::PairPerToken => &["chosen answer"],
         Kind::Token => &["advantage +1", "advantage −1"],
     };
@@ -95,7 +95,7 @@ fn pull_title(loss: &Loss) -> &'static str {
 fn caption(kind: Kind, bands: &[Band]) -> String {
     let what = match kind {
         Kind::Likelihood => "One completion of 20 tokens.",
-        Kind::Row => "One row, z0 = 0.",
+        Kind::Row | Kind::RowPerToken => "One row, z0 = 0.",
         Kind::Pair | Kind::PairPerToken => {
             "One pair of 20 tokens each, from -1 nat per token: half of the margin is the chosen answer's rise, half the rejected one's fall."
         }
@@ -110,7 +110,7 @@ fn caption(kind: Kind, bands: &[Band]) -> String {
         .collect();
     let zones = match (names.is_empty(), kind) {
         (true, _) => String::new(),
-        (_, Kind::Row) => format!(
+        (_, Kind::Row | Kind::RowPerToken) => format!(
             " Shaded for the desirable row ({}; the slope is below 1 % of the steepest); the undesirable row's zones lie mirrored.",
             names.join(", ")
         ),

@@ -68,3 +68,14 @@ fn a_place_without_a_log_probability_has_no_point() {
     assert!(curve.at(1.9, Label::Desirable).unwrap().is_some());
     assert!(curve.at(2.1, Label::Desirable).unwrap().is_none());
 }
+
+#[test]
+fn an_averaged_row_counts_nats_per_token() {
+    let kto = Loss::new("kto", &Params::new()).unwrap();
+    let averaged = Curve::new(&kto.with("length_average", true).unwrap(), 10).unwrap();
+    assert_eq!(averaged.kind(), Kind::RowPerToken);
+    let whole = Curve::new(&kto, 10).unwrap();
+    let at = |curve: &Curve| curve.at(7.0, Label::Desirable).unwrap().unwrap();
+    assert!((at(&averaged).value - at(&whole).value).abs() < 1e-15);
+    assert!((at(&averaged).along - at(&whole).along).abs() < 1e-15);
+}
