@@ -72,7 +72,7 @@ export function rail(target: HTMLElement): void {
   const tolerance = choice("Tolerance ε", [["0.01", "1 %"], ["0.05", "5 %"], ["0.1", "10 %"]], () => String(state.eps), (value) => set("eps", Number(value)));
   const free = shared("eps", "ε", "below this share of the steepest slope counts as saturated", [0.001, 0.5], true);
   const sides = choice("Which answer", [["d", "desirable"], ["u", "undesirable"]], () => state.side, (value) => set("side", value as never));
-  const values = choice("Vertical scale", [["unit", "unit slope at 0"], ["raw", "raw"]], () => state.y, (value) => set("y", value as never));
+  const values = choice("Vertical scale", [["unit", "unit slope"], ["raw", "raw"]], () => state.y, (value) => set("y", value as never));
   const details = h("div", { class: "own" });
   const prospectBox = h("div", {}, ...prospects.map((knob) => knob.element));
   const reset = h("button", { type: "button", class: "quiet", onclick: resetAll }, "Reset everything");

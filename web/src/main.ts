@@ -3,7 +3,7 @@ import { rail } from "./controls";
 import { h } from "./dom";
 import { catalogue, start } from "./engine";
 import { copyLink, json } from "./export";
-import { follow } from "./run";
+import { follow, run } from "./run";
 import { changed, onChange, parse, print, set, state } from "./state";
 import { value } from "./views/a_value";
 import { gradient } from "./views/b_gradient";
@@ -97,8 +97,17 @@ async function main(): Promise<void> {
   window.addEventListener("unhandledrejection", (event) => broken(String(event.reason)));
   notice(problems);
   changed();
+  if (state.s) {
+    // the run's section grows once its examples are counted
+    let gone = false;
+    onChange(() => {
+      if (gone || !run.answer) return;
+      gone = true;
+      requestAnimationFrame(() => document.getElementById(state.s)?.scrollIntoView());
+    });
+    go(state.s);
+  }
   await example();
-  if (state.s) requestAnimationFrame(() => go(state.s));
 }
 
 /** A trap of the engine leaves it dead: the page says so, and starts anew with the same address. */

@@ -63,6 +63,15 @@ export function setOwn(key: string, value: number | null): void {
   changed();
 }
 
+/** Does a thing once its caller has been still for a moment: what a slider need not wait for. */
+export function settled(act: () => void): () => void {
+  let due = 0;
+  return () => {
+    clearTimeout(due);
+    due = window.setTimeout(act, 120);
+  };
+}
+
 /** Whether what a view depends on is other than at its last drawing. */
 export function differs(): (...parts: unknown[]) => boolean {
   let last = "";

@@ -23,6 +23,6 @@ export async function open(browser, { hash = "", url = PAGE, ...options } = {}) 
   });
   await page.goto(url + hash);
   await page.waitForSelector("table.grid", { state: "attached" });
-  await page.waitForTimeout(100);
+  await page.waitForTimeout(400);
   return { page, heard, context };
 }

@@ -1,6 +1,8 @@
 //! `bindgen MODULE.wasm FOLDER`: writes JavaScript and TypeScript's types beside a module. A program of its own, because its
 //! dependency takes a minute to build and no other task needs it.
 
+#![expect(clippy::print_stderr, reason = "a program prints")]
+
 use std::process::ExitCode;
 
 use wasm_bindgen_cli_support::Bindgen;

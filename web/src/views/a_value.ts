@@ -5,7 +5,7 @@ import { h, s, sentence } from "../dom";
 import { catalogue, grid, say } from "../engine";
 import { exporters } from "../export";
 import { axisLabel, compared, line, lines, prospectPin, tell, type Line } from "../lines";
-import { differs, numbers, onChange, own, pins, set, SHARED, state, togglePin, window_ } from "../state";
+import { differs, numbers, onChange, own, pins, set, settled, SHARED, state, togglePin, window_ } from "../state";
 import { strip } from "./c_run";
 import { section } from "./section";
 
@@ -22,6 +22,11 @@ export function value(): HTMLElement {
   const math = h("div");
   const [tables, cellsMoved] = [differs(), differs()];
   let shown: Line[] = [];
+  const texts = settled(() => {
+    fillTable(table, shown);
+    fillMath(math, shown);
+  });
+  const small = settled(() => drawMultiples(multiples));
   const rows = (): [string[], (number | string)[][]] => [
     ["u", ...shown.flatMap((l) => [`${l.name} v`, `${l.name} loss`])],
     Array.from(shown[0]?.xs ?? [], (u, i) => [u, ...shown.flatMap((l) => [l.values[i]!, l.loss(u)])]),
@@ -45,11 +50,8 @@ export function value(): HTMLElement {
     apart.textContent = [...all.apart.map(({ why }) => why), ...shown.filter((l) => l.problem).map((l) => l.problem)].join(". ");
     chart.caption.textContent = head ? `Values are counted from u = 0, ${state.y === "unit" ? "and scaled so that a nat there weighs 1" : "unscaled"}. ${state.n} tokens an answer for losses of means.` : "";
     const settings = [state.side, state.y, state.n, state.eps, state.a, state.k, ...shown.flatMap((l) => (l.entry ? [l.pin, ...numbers(l.pin)] : [l.pin]))];
-    if (tables(...settings, ...window)) {
-      fillTable(table, shown);
-      fillMath(math, shown);
-    }
-    if (cellsMoved(...settings, state.beta, state.ld, state.lu, ...own.values())) drawMultiples(multiples);
+    if (tables(...settings, ...window)) texts();
+    if (cellsMoved(...settings, state.beta, state.ld, state.lu, ...own.values())) small();
   });
   return view.element;
 }

@@ -4,7 +4,7 @@ import { shared } from "../controls";
 import { h, sentence } from "../dom";
 import { catalogue, grid, halo, percent, say, type Disagreement } from "../engine";
 import { exporters } from "../export";
-import { differs, numbers, onChange, set, state } from "../state";
+import { differs, numbers, onChange, set, settled, state } from "../state";
 import { section } from "./section";
 
 const STEPS = 3000;
@@ -24,6 +24,16 @@ export function disagreement(): HTMLElement {
   view.body.append(h("div", { class: "beside" }, ...knobs.map((knob) => knob.element)), chart.figure, ends,
     h("p", { class: "aside" }, "The condition on weights is this project’s own, to first order at the reference; it is not a theorem of the paper. Click or drag in the plane to move the point."),
     exporters("halo-disagreement", () => chart.element(), () => [["p", "reference"], boundary[0].map((p, i) => [p, boundary[1][i]!])]));
+  const trained = settled(() => {
+    const end = (name: string): string => {
+      try {
+        return say(halo.descend(name, numbers(name), state.p, Float64Array.of(state.ref), STEPS)[0], 4);
+      } catch (error) {
+        return String(error);
+      }
+    };
+    ends.textContent = `Trained here, ${STEPS} steps of descent from the reference: ${paired} ends at π(a) = ${end(paired)}, ${unpaired} at ${end(unpaired)}.`;
+  });
   const moved = differs();
   onChange(() => {
     for (const knob of knobs) knob.refresh();
@@ -38,14 +48,7 @@ export function disagreement(): HTMLElement {
       dots: [{ x: state.p, y: state.ref, text: `p = ${say(state.p, 3)}, π_ref(a) = ${say(state.ref, 3)}`, color: 0 }],
     });
     chart.caption.textContent = `Tinted: below p^{1/β}·π_ref(a) = (1−p)^{1/β}·π_ref(b) the optimum of ${paired} prefers the minority’s answer b.`;
-    const end = (name: string): string => {
-      try {
-        return say(halo.descend(name, numbers(name), state.p, Float64Array.of(state.ref), STEPS)[0], 4);
-      } catch (error) {
-        return String(error);
-      }
-    };
-    ends.textContent = `Trained here, ${STEPS} steps of descent from the reference: ${paired} ends at π(a) = ${end(paired)}, ${unpaired} at ${end(unpaired)}.`;
+    trained();
     const turn = found.turning === null ? "" : ` It turns at λ_U/λ_D = *${say(found.turning, 5)}*.`;
     const drift = { majority: `*${unpaired}* leaves the reference towards the majority’s answer`, minority: `with these weights *${unpaired}* leaves the reference towards the *minority’s* answer: loss aversion can turn it`, none: `*${unpaired}* does not move` }[found.drift];
     sentence(view.sentence, `*${percent(state.p)}* prefer a, which the reference gives ${percent(state.ref)}. The optimum of *${paired}* gives it *${percent(found.optimum)}*${found.minority ? ", so the *minority’s* answer stays ahead" : ""}; ${drift}.${turn}`);
