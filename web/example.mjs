@@ -1,7 +1,7 @@
 // The example run of the page, from one of the demo:
 //   halo train --config testdata/demo/kto.toml --record-examples --out target/demo-run
 //   node web/example.mjs target/demo-run testdata/demo/feedback.jsonl
-// A twelfth of the examples, spread over the file, with all its sights, log-probabilities to three decimals, and the texts beside the first.
+// A fourteenth of the examples, spread over the file, with all its sights, log-probabilities to three decimals, and the texts beside the first.
 import { readFileSync, writeFileSync } from "node:fs";
 import { gzipSync } from "node:zlib";
 
@@ -15,7 +15,7 @@ const kept = [];
 for (const line of sights) {
   const sight = JSON.parse(line);
   const number = Number(sight.id.split(":")[1]);
-  if ((number * 7919) % 3607 >= 300) continue;
+  if ((number * 7919) % 3607 >= 260) continue;
   sight.logp = round(sight.logp);
   sight.ref_logp = round(sight.ref_logp);
   if (!told.has(sight.id)) {

@@ -10,6 +10,7 @@ import { gradient } from "./views/b_gradient";
 import { example, yourRun } from "./views/c_run";
 import { referencePoint } from "./views/d_reference";
 import { disagreement } from "./views/e_disagreement";
+import { rewardShift } from "./views/f_shift";
 import { balance } from "./views/g_balance";
 
 const $ = (id: string): HTMLElement => document.getElementById(id)!;
@@ -77,7 +78,7 @@ async function main(): Promise<void> {
     return;
   }
   const problems = parse(location.hash);
-  const sections = [value(), gradient(), yourRun(), referencePoint(), balance(), disagreement()];
+  const sections = [value(), gradient(), yourRun(), referencePoint(), balance(), disagreement(), rewardShift()];
   $("main").append(...sections, h("footer", {}, h("p", {}, `Every number on this page is computed in it by halo ${catalogue.version}, the engine itself compiled to WebAssembly: identity, not speed, is why. Nothing is sent anywhere.`)));
   header(sections);
   rail($("rail"));

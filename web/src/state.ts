@@ -8,7 +8,7 @@ const number = (initial: number, low: number, high: number): Numeric => ({ kind:
 const word = (initial: string, allowed?: string[]): Word => ({ kind: "word", initial, allowed });
 
 const TABLE = {
-  s: word("", ["", "A", "B", "C", "D", "E", "G"]),
+  s: word("", ["", "A", "B", "C", "D", "E", "F", "G"]),
   l: word(""),
   beta: number(0.1, 1e-6, 100),
   ld: number(1, 0, 1e3),
@@ -28,6 +28,7 @@ const TABLE = {
   m: number(32, 1, 4096),
   p: number(0.6, 0.5, 0.99),
   ref: number(0.01, 0.001, 0.999),
+  h: number(10, -80, 80),
   nd: number(900, 0, 1e7),
   nu: number(100, 0, 1e7),
   theme: word("auto", ["auto", "light", "dark"]),

@@ -248,3 +248,15 @@ test("nobody is kept out: both themes, a phone, twice the size", options, async 
     await context.close();
   }
 });
+
+test("a shift moves no digit of a margin", options, async () => {
+  const { page, context } = await open(browser, { hash: "#v=1&h=0" });
+  const digits = async () => (await page.textContent("#F .live")).match(/stays (\S+):/)[1];
+  const before = await digits();
+  for (const by of ["17.3", "-41"]) {
+    await page.evaluate((by) => (location.hash = `v=1&h=${by}`), by);
+    await page.waitForFunction((by) => document.querySelector("#F .live").textContent.includes(`h = ${by.replace("-", "−")}`), by);
+    assert.equal(await digits(), before);
+  }
+  await context.close();
+});

@@ -189,6 +189,21 @@ pub fn descend(
     theory::descend(&loss(name, params)?, majority, reference, steps)
 }
 
+/// See [`theory::shift`].
+///
+/// # Errors
+/// See there.
+#[wasm_bindgen]
+pub fn shift(name: &str, params: &[f64], by: f64) -> Result<Vec<f64>, String> {
+    theory::shift(&loss(name, params)?, by)
+}
+
+/// See [`theory::REWARDS`].
+#[wasm_bindgen]
+pub fn rewards() -> Vec<f64> {
+    theory::REWARDS.to_vec()
+}
+
 /// A `Balance`: see [`theory::balance`].
 #[wasm_bindgen]
 pub fn balance(

@@ -2,9 +2,10 @@
 
 use halo_loss::theory::clamp;
 use halo_loss::theory::contradictory::{Contradictory, Drift, cycle};
+use halo_loss::theory::reward_shift;
 use halo_loss::theory::tabular::Tabular;
 use halo_loss::weighting::{self, TARGETS, Weights};
-use halo_loss::{Error, Loss};
+use halo_loss::{Error, Label, Loss, Row};
 
 use crate::json::Json;
 
@@ -105,6 +106,38 @@ pub fn descend(
     Ok(end.probabilities)
 }
 
+/// Three prompts, each with a chosen and a rejected answer whose rewards are these, nats; h is added to the rewards of the first. Gives,
+/// flat: the six |dL/dr| before, the six after, and the loss of the first prompt (of its pair, or of its chosen answer) before and after.
+///
+/// # Errors
+/// A loss that reads more than rows or pairs.
+pub fn shift(loss: &Loss, by: f64) -> Result<Vec<f64>, String> {
+    let row = |(at, reward): (usize, f64)| Row {
+        logp: -40.0,
+        ref_logp: -40.0 - reward,
+        tokens: 40,
+        label: match at % 2 {
+            0 => Label::Desirable,
+            _ => Label::Undesirable,
+        },
+        group: (at / 2) as u32,
+        ..Row::default()
+    };
+    let rows: Vec<Row> = REWARDS.into_iter().enumerate().map(row).collect();
+    let shifted = reward_shift::compare(loss, &rows, 0, by).map_err(text)?;
+    let mut out = Vec::new();
+    for evaluation in [&shifted.before, &shifted.after] {
+        // six answers, normalised by the units of their step
+        let units = evaluation.values.len() as f64;
+        out.extend(evaluation.dlogps.iter().map(|slope| slope.abs() * units));
+    }
+    out.extend([shifted.before.values[0], shifted.after.values[0]]);
+    Ok(out)
+}
+
+/// Chosen and rejected of three prompts: ordered, about even, and the wrong way round.
+pub const REWARDS: [f64; 6] = [6.0, -2.0, 1.0, 0.5, -4.0, 3.0];
+
 /// ρ = λ_D n_D / (λ_U n_U), the paper's band, and the weights that reach a target, as JSON.
 pub fn balance(
     desirable: u32,
@@ -187,6 +220,20 @@ mod tests {
             let zeros = clamped.iter().filter(|z| **z == 0.0).count() as f64 / n;
             let spread = libm::sqrt(expected[1] * (1.0 - expected[1]) / n);
             assert!((zeros - expected[1]).abs() < 3.0 * spread);
+        }
+    }
+
+    #[test]
+    fn a_margin_does_not_see_a_shift_and_a_reference_point_does() {
+        let of = |name: &str| Loss::new(name, &Params::new()).unwrap();
+        for by in [-30.0, 0.125, 17.0] {
+            let dpo = shift(&of("dpo"), by).unwrap();
+            assert_eq!(dpo[12], dpo[13], "not by one digit");
+            let kto = shift(&of("kto"), by).unwrap();
+            assert!(
+                kto[0] != kto[6] && kto[2] == kto[8],
+                "only the shifted prompt moves"
+            );
         }
     }
 

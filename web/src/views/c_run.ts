@@ -147,7 +147,7 @@ function statusText(): (Node | string)[] {
   const { loaded } = run;
   if (!loaded) return out;
   const { table } = loaded;
-  const what = run.example ? "The example run: synthetic thumbs up and down, a twelfth of what `halo demo` trains on, as its engine recorded it." : `${run.name}.`;
+  const what = run.example ? "The example run: synthetic thumbs up and down, a fourteenth of what `halo demo` trains on, as its engine recorded it." : `${run.name}.`;
   out.push(run.error ? " " : "", what, table.engine ? ` Written by ${table.engine}, loss ${table.loss}.` : "");
   if (table.skipped) {
     out.push(h("details", {}, h("summary", {}, `${table.skipped} lines were skipped`), h("ul", {}, ...table.problems.map((problem) => h("li", {}, problem)))));
