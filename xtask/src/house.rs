@@ -40,7 +40,8 @@ const ARROWS: &[(&str, &[&str])] = &[
         "crates/ffi",
         &["halo-loss", "halo-train", "halo-kernels", "halo-core"],
     ),
-    ("xtask", &["halo-loss", "halo-train"]),
+    ("crates/wasm", &["halo-loss"]),
+    ("xtask", &["halo-loss", "halo-train", "halo-wasm"]),
 ];
 
 pub(crate) fn run(_: &[String]) -> Outcome {
@@ -98,9 +99,12 @@ fn collect(folder: &Path, ignored: &[&str], files: &mut Vec<PathBuf>) -> std::io
     Ok(())
 }
 
-/// Whether a line of .gitignore means this entry: `/name` in the root only, `name*` by its beginning.
+/// Whether a line of .gitignore means this entry: `/name` in the root only, `name*` by its beginning, `/folder/name` there.
 fn ignores(line: &str, folder: &Path, name: &str) -> bool {
     let pattern = line.trim_matches('/');
+    if pattern.contains('/') {
+        return root().join(pattern) == folder.join(name);
+    }
     let here = !line.starts_with('/') || folder == root();
     here && match pattern.strip_suffix('*') {
         Some(start) => name.starts_with(start),
@@ -200,6 +204,8 @@ mod tests {
         assert!(ignores("/run", &root(), "run"));
         assert!(!ignores("/run", &root().join("benches/peers"), "run"));
         assert!(ignores("/halo-demo*", &root(), "halo-demo-2"));
+        assert!(ignores("/web/dist", &root().join("web"), "dist"));
+        assert!(!ignores("/web/dist", &root(), "dist"));
         assert!(ignores(
             "__pycache__/",
             &root().join("testdata"),

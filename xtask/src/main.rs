@@ -21,6 +21,7 @@ mod peers;
 mod reference_points;
 mod shell;
 mod test;
+mod wasm;
 
 /// A task: what it is called, what it does, and the function that gets the arguments after its name.
 type Task = (&'static str, &'static str, fn(&[String]) -> shell::Outcome);
@@ -75,6 +76,11 @@ const TASKS: &[Task] = &[
         "emulated-gpu",
         "the GPU's kernels on an emulated GPU, with and without sanitizers",
         emulated::run,
+    ),
+    (
+        "wasm",
+        "build the page web/dist/inspector.html; --check also holds bits, sizes, types and the page itself",
+        wasm::run,
     ),
     (
         "bench",

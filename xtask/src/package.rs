@@ -2,7 +2,7 @@
 
 use crate::shell::{self, Outcome, cargo};
 
-const PACK: &str = "package --workspace --exclude halo-cli --exclude xtask --allow-dirty --quiet";
+const PACK: &str = "package --workspace --exclude halo-cli --exclude halo-wasm --exclude xtask --allow-dirty --quiet";
 
 /// Packs them and builds each from its package alone, the others from theirs.
 pub(crate) fn run(_: &[String]) -> Outcome {

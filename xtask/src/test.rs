@@ -5,7 +5,7 @@
 use std::time::Instant;
 
 use crate::shell::{self, Outcome, cargo};
-use crate::{clients, cuda, docs, emulated, header, house, package, reference_points};
+use crate::{clients, cuda, docs, emulated, header, house, package, reference_points, wasm};
 
 type Stage = (&'static str, fn() -> Outcome);
 
@@ -38,6 +38,7 @@ const STAGES: &[Stage] = &[
     ("clients of libhalo", || clients::run(&[])),
     ("emulated gpu", || emulated::run(&[])),
     ("cuda", || cuda::run(&[])),
+    ("page", || wasm::run(&["--check".into()])),
 ];
 
 pub(crate) fn run(_: &[String]) -> Outcome {

@@ -36,6 +36,7 @@ extern crate std;
 pub mod advantage;
 pub mod advice;
 mod blocks;
+pub mod curve;
 pub mod diagnosis;
 pub mod dual;
 mod error;

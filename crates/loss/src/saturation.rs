@@ -62,6 +62,9 @@ pub struct Bounds {
     pub given_up: Option<f64>,
     /// The steepest |dL/dlogp| of a row, before normalisation, nats⁻¹; `None` where a loss has no one number.
     pub max_slope: Option<f64>,
+    /// How the bounds come about, ε the tolerance; empty where there are none.
+    #[cfg_attr(feature = "serde", serde(skip))]
+    pub formula: &'static str,
 }
 
 impl Bounds {
@@ -72,6 +75,7 @@ impl Bounds {
             learnt: None,
             given_up: None,
             max_slope: None,
+            formula: "",
         }
     }
 
@@ -83,6 +87,7 @@ impl Bounds {
             learnt: learnt.map(|u| u / beta),
             given_up: given_up.map(|u| u / beta),
             max_slope: Some(beta * value.max_slope()),
+            formula: value.bound_formula(),
         }
     }
 

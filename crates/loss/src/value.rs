@@ -38,15 +38,28 @@ pub enum Value {
 
 impl Value {
     pub(crate) fn new(params: &Params) -> Result<Value, Error> {
-        Ok(match params.text("value")? {
+        let (alpha, loss_aversion) = (
+            params.number("value_alpha")?,
+            params.number("value_loss_aversion")?,
+        );
+        Value::named(params.text("value")?, alpha, loss_aversion)
+    }
+
+    /// The value function of that name; α and κ are read by kahneman_tversky alone.
+    ///
+    /// # Errors
+    /// An unknown name, with the known ones.
+    pub fn named(name: &str, alpha: f64, loss_aversion: f64) -> Result<Value, Error> {
+        Ok(match name {
+            "logistic" => Value::Logistic,
             "log_sigmoid" => Value::LogSigmoid,
             "identity" => Value::Identity,
             "hinge" => Value::Hinge,
             "kahneman_tversky" => Value::KahnemanTversky {
-                alpha: params.number("value_alpha")?,
-                loss_aversion: params.number("value_loss_aversion")?,
+                alpha,
+                loss_aversion,
             },
-            _ => Value::Logistic,
+            _ => return Err(Error::unknown("value function", name, NAMES)),
         })
     }
 
@@ -139,6 +152,17 @@ impl Value {
                     },
                 )
             }
+        }
+    }
+
+    /// The bounds as a formula of β and the tolerance ε, on the axis of a loss that multiplies with β; empty where there are none.
+    pub fn bound_formula(self) -> &'static str {
+        match self {
+            Value::Logistic => "±2/β · arcosh(1/√ε)",
+            Value::LogSigmoid => "ln((1 − ε)/ε) / β",
+            Value::Identity => "",
+            Value::Hinge => "1/β",
+            Value::KahnemanTversky { .. } => "±h · (ε/α)^(1/(α − 1)) / β, h = 0.001",
         }
     }
 }

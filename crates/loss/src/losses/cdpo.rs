@@ -78,6 +78,7 @@ impl Formula<2> for Cdpo {
             learnt: Some(libm::log(reached / (1.0 - reached)) / self.beta),
             given_up: None,
             max_slope: Some(self.beta * (1.0 - self.flipped)),
+            formula: "ln(c/(1 − c)) / β, c = (1 − ε_label)(1 − ε)",
         }
     }
 }

@@ -85,6 +85,7 @@ impl Formula<2> for Exo {
             learnt: Some(last(pulls, steepest, target) / self.beta),
             given_up: Some(last(pulls, steepest, -FAR) / self.beta),
             max_slope: Some(self.beta * slope(steepest)),
+            formula: "no closed form: found by bisection",
         }
     }
 }

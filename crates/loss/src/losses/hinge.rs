@@ -70,6 +70,7 @@ impl Formula<2> for Hinge {
             learnt: Some(1.0 / self.beta),
             given_up: None,
             max_slope: Some(self.beta),
+            formula: "1/β",
         }
     }
 }

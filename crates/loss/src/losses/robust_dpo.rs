@@ -90,6 +90,7 @@ impl Formula<2> for Robust {
             learnt,
             given_up: None,
             max_slope: Some(self.beta * (1.0 - flipped) / clean),
+            formula: "ln((1 − c)/c) / β, c = (ε(1 − ε_label) − ε_label)/(1 − 2ε_label)",
         }
     }
 }

@@ -100,6 +100,7 @@ impl Formula<2> for Simpo {
         let bounds = Bounds::of(Axis::Margin, Value::LogSigmoid, self.beta, tolerance);
         Bounds {
             learnt: bounds.learnt.map(|margin| margin + self.ratio),
+            formula: "γ/β + ln((1 − ε)/ε) / β",
             ..bounds
         }
     }

@@ -95,6 +95,7 @@ impl Formula<2> for Slic {
             learnt: Some(self.margin),
             given_up: None,
             max_slope: (self.nll_weight == 0.0).then_some(1.0),
+            formula: "δ",
         }
     }
 }
