@@ -24,9 +24,14 @@ from ._api import HALO_ZONE_LEARNT as LEARNT
 from ._api import Columns
 from ._library import lib as _lib
 from ._library import text as _text
+from .datasets import Dataset
 from .errors import Error
 from .losses import Counts, Loss, Result, registry
+from .pairing import draw_pairing
 from .refpoints import Point, RefPoint
+from .runs import Cancel
+from .sessions import Session
+from .trainers import Host, Trainer, Work, WorkKind
 
 __all__ = [
     "ACTIVE",
@@ -34,14 +39,22 @@ __all__ = [
     "LEARNT",
     "MISMATCH",
     "SCORED",
+    "Cancel",
     "Columns",
     "Counts",
+    "Dataset",
     "Error",
+    "Host",
     "Loss",
     "Point",
     "RefPoint",
     "Result",
+    "Session",
+    "Trainer",
+    "Work",
+    "WorkKind",
     "build",
+    "draw_pairing",
     "registry",
 ]
 

@@ -14,7 +14,8 @@ mean, which gradient_reduce="mean" (the default) makes up for. Say "sum" if your
 
 from __future__ import annotations
 
+from .heads import head_logps
 from .losses import Output, kto_loss, loss, pair_loss
 from .ranks import GradientReduce
 
-__all__ = ["GradientReduce", "Output", "kto_loss", "loss", "pair_loss"]
+__all__ = ["GradientReduce", "Output", "head_logps", "kto_loss", "loss", "pair_loss"]

@@ -110,11 +110,16 @@ def _backward(ctx: Any, d_loss: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
     """The gradient came with the value; d_loss carries what autograd and loss scaling multiply it with."""
     with torch.no_grad():
         gradient = (d_loss * ctx.saved_tensors[0]).to(ctx.dtype)
-    if torch.is_grad_enabled() and not torch.compiler.is_compiling():
-        gradient = _Once.apply(gradient.requires_grad_())
     gradients: list[Tensor | None] = [None] * ctx.count
-    gradients[ctx.at] = gradient
+    gradients[ctx.at] = once(gradient)
     return tuple(gradients)
+
+
+def once(gradient: Tensor) -> Tensor:
+    """A gradient that fails when it is differentiated itself."""
+    if torch.is_grad_enabled() and not torch.compiler.is_compiling():
+        return _Once.apply(gradient.requires_grad_())
+    return gradient
 
 
 class _Once(torch.autograd.Function):
