@@ -79,9 +79,8 @@ impl Dtype {
     }
 }
 
-#[cfg(test)]
 impl DLTensor {
-    /// As a host fills it; the shape must outlive it.
+    /// Without gaps, on the CPU; the shape must outlive it.
     pub(crate) fn of(data: *mut c_void, class: u8, bits: u8, shape: &[i64]) -> DLTensor {
         DLTensor {
             data,
