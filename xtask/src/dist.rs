@@ -15,8 +15,9 @@ use std::time::Instant;
 use crate::shell::{self, Outcome, cargo, root};
 use link::Linked;
 
-/// The stripped shared library without models. More than this is no small part of somebody's program.
-const SMALL: u64 = 1 << 20;
+/// The stripped shared library without models, in bytes. Of its 1.7 MB Rust's own library is 0.4, the matrix product of the head 0.2
+/// (three instruction sets); what makes it grow beyond this has to say why.
+const SMALL: u64 = 7 << 18;
 
 pub(crate) fn run(arguments: &[String]) -> Outcome {
     if !cfg!(target_os = "linux") {
@@ -55,7 +56,8 @@ pub(crate) fn rehearse(linked: &Linked, folder: &Path) -> Outcome {
 
 /// The static library that everything else is made of; no path of this machine stays in it.
 fn build(folder: &Path, full: bool) -> Result<PathBuf, String> {
-    let mut command = cargo("rustc --profile dist -p halo-ffi --crate-type staticlib");
+    let mut command =
+        cargo("rustc --profile dist -p halo-ffi --crate-type staticlib --no-default-features");
     if full {
         command.args(["--features", "session"]);
     }
