@@ -119,6 +119,15 @@
 // The loss ignores the row on its wrong side: a wrong label, or a hard case.
 #define HALO_ZONE_GIVEN_UP 2
 
+// halo_session_score: ask the reference model instead of the one that is trained.
+#define HALO_SCORE_REFERENCE 1
+
+// halo_session_score: one number a completion token instead of one a row.
+#define HALO_SCORE_TOKENS 2
+
+// halo_session_tokenize: the text goes on from another one, so no beginning-of-sequence token is put before it.
+#define HALO_TOKENIZE_CONTINUATION 1
+
 // Of HALO_WORK_FORWARD: run the reference model, not the policy. Its answers may come from a cache.
 #define HALO_WORK_REFERENCE 1
 
@@ -145,6 +154,9 @@ typedef struct halo_loss halo_loss;
 
 // An estimator of z0, with what it remembers of earlier steps.
 typedef struct halo_refpoint halo_refpoint;
+
+// A model that the engine owns, with what it is trained on and with.
+typedef struct halo_session halo_session;
 
 // A training run whose model, optimizer and collectives are the host's.
 // No I/O, no threads, no callbacks. halo_trainer_next says what to do; the host does it and submits the answer; next repeats itself
@@ -399,6 +411,32 @@ typedef struct halo_refpoint_value {
   // Out: before the clamp.
   double raw;
 } halo_refpoint_value;
+
+// Told how far a long call is: `phase` is static text such as "train". Return 0 to go on, anything else to stop with
+// HALO_E_CANCELLED.
+typedef int32_t (*halo_progress_fn)(void *user, const char *phase, uint64_t done, uint64_t total);
+
+// Gets text piece by piece, as it comes; whole characters, not NUL-terminated. Return 0 to go on, anything else to stop with
+// HALO_E_CANCELLED.
+typedef int32_t (*halo_text_fn)(void *user, const char *text, size_t len);
+
+// How a long call is watched and stopped.
+typedef struct halo_run {
+  // sizeof(halo_run) as the host compiled it.
+  uint32_t struct_size;
+  // 0.
+  uint32_t flags;
+  // Training: the most optimizer steps of this call; 0 = to the configured end.
+  uint64_t max_steps;
+  // Honoured between micro-batches and between tokens; NULL = none.
+  struct halo_cancel *cancel;
+  // NULL = nobody is told.
+  halo_progress_fn progress;
+  // Generation: NULL = nobody is told.
+  halo_text_fn text;
+  // Passed to the callbacks.
+  void *user;
+} halo_run;
 
 // What is to be done. Answer a kind that you do not know with a host_code: all ranks learn of it.
 typedef uint32_t halo_work_kind;
@@ -791,6 +829,128 @@ halo_status halo_refpoint_load(struct halo_refpoint *point,
 
 // Frees an estimator; NULL is nothing to free.
 HALO_API void halo_refpoint_free(struct halo_refpoint *point);
+
+// Loads a model folder. config_json has the keys of `halo train`'s configuration: model (a Hugging Face folder, or a PEFT
+// adapter's) must be there; data may name files, else see halo_session_attach; output_dir may be left out, then nothing is
+// written but what is asked for. A session is one process: several ranks train with a halo_trainer each. Needs a build with
+// "session"; without it every function of sessions answers HALO_E_UNSUPPORTED.
+HALO_API HALO_MUST_USE
+halo_status halo_session_new(const char *config_json,
+                             struct halo_session **out,
+                             struct halo_error *err);
+
+// Gives the session data: role is "train" or "eval". They are tokenised now; the data set is frozen from here on, and may be
+// freed. On failure err->example is the record at fault. Training data are given once, before training.
+HALO_API HALO_MUST_USE
+halo_status halo_session_attach(struct halo_session *session,
+                                const char *role,
+                                const struct halo_dataset *data,
+                                struct halo_error *err);
+
+// Trains to the configured end, or run->max_steps further. Progress is told with phase "train" (before it "reference", if
+// precompute_ref_log_probs is set), in optimizer steps of the whole run, between micro-batches. Stopped in the midst of a step it
+// goes on there when it is called again, with the same numbers.
+HALO_API HALO_MUST_USE
+halo_status halo_session_train(struct halo_session *session,
+                               const struct halo_run *run,
+                               struct halo_error *err);
+
+// Measures the loss on the "eval" data: all of them at once, so that the result does not depend on the size of a batch. The
+// numbers join halo_session_metrics. Progress is told with phase "evaluate", in micro-batches.
+HALO_API HALO_MUST_USE
+halo_status halo_session_evaluate(struct halo_session *session,
+                                  const struct halo_run *run,
+                                  struct halo_error *err);
+
+// Changes a setting from the next step on: key "lr" (or "learning_rate") with a number, the peak that the schedule scales.
+HALO_API HALO_MUST_USE
+halo_status halo_session_set(struct halo_session *session,
+                             const char *key,
+                             const char *value_json,
+                             struct halo_error *err);
+
+// JSON, one flat object: the numbers of the last step under the names that metrics.jsonl has ("step", "loss", "kl",
+// "rewards/chosen" and so on), and those of the last evaluation with "eval_" before them. Empty before the first.
+HALO_API HALO_MUST_USE
+halo_status halo_session_metrics(const struct halo_session *session,
+                                 struct halo_blob **json,
+                                 struct halo_error *err);
+
+// JSON: the model, the loss with all its parameters, the effective configuration, steps, what was read of the data, and the
+// trained tensors with their shapes.
+HALO_API HALO_MUST_USE
+halo_status halo_session_describe(const struct halo_session *session,
+                                  struct halo_blob **json,
+                                  struct halo_error *err);
+
+// The tokens of a text, as int32_t, four bytes each in the blob. flags: HALO_TOKENIZE_CONTINUATION.
+HALO_API HALO_MUST_USE
+halo_status halo_session_tokenize(const struct halo_session *session,
+                                  const char *text,
+                                  size_t len,
+                                  uint32_t flags,
+                                  struct halo_blob **int32s,
+                                  struct halo_error *err);
+
+// ln p(completion | prompt) of each row, in nats, with the model as it stands; of a reward model its score. Row i is
+// tokens[offsets[i]] .. tokens[offsets[i + 1]], of which the first prompt_tokens[i] are prompt. flags: HALO_SCORE_REFERENCE,
+// HALO_SCORE_TOKENS. count is rows, or with HALO_SCORE_TOKENS the number of all completion tokens; the first token of a
+// completion without a prompt is context, and gets 0.
+HALO_API HALO_MUST_USE
+halo_status halo_session_score(struct halo_session *session,
+                               size_t rows,
+                               const int64_t *offsets,
+                               const int32_t *prompt_tokens,
+                               const int32_t *tokens,
+                               uint32_t flags,
+                               double *logp,
+                               size_t count,
+                               struct halo_error *err);
+
+// Writes on from a prompt. options_json: max_new_tokens (128), temperature (1; 0 = the most likely token), top_k (0 = all), top_p
+// (1), seed (0). run->text gets the text as it comes; progress is told with phase "generate", in tokens. The blob holds the whole
+// completion.
+HALO_API HALO_MUST_USE
+halo_status halo_session_generate(struct halo_session *session,
+                                  const char *prompt,
+                                  size_t len,
+                                  const char *options_json,
+                                  const struct halo_run *run,
+                                  struct halo_blob **text,
+                                  struct halo_error *err);
+
+// Writes a checkpoint: a folder with everything that is needed to go on, bit for bit. It is written beside and renamed; it may
+// replace a checkpoint, and nothing else. In the midst of a step it is the state before that step. Needs training data.
+HALO_API HALO_MUST_USE
+halo_status halo_session_save(struct halo_session *session,
+                              const char *folder,
+                              struct halo_error *err);
+
+// Goes to where a checkpoint stands, of this session or of another with the same configuration and data, also one of `halo
+// train`. On failure nothing has changed. Needs training data.
+HALO_API HALO_MUST_USE
+halo_status halo_session_load(struct halo_session *session,
+                              const char *folder,
+                              struct halo_error *err);
+
+// Writes the model for others, into a folder that must not exist. format: "hf", the whole model with adapters merged, as
+// transformers loads it; or "peft", the adapter alone.
+HALO_API HALO_MUST_USE
+halo_status halo_session_export(struct halo_session *session,
+                                const char *folder,
+                                const char *format,
+                                struct halo_error *err);
+
+// Frees a session; NULL is nothing to free.
+HALO_API void halo_session_free(struct halo_session *session);
+
+// A copy of one parameter, f32 on the CPU, by the name that its checkpoint has (halo_session_describe lists the trained ones). The
+// receiver calls the tensor's deleter; frameworks that import DLPack do so.
+HALO_API HALO_MUST_USE
+halo_status halo_session_tensor_export(const struct halo_session *session,
+                                       const char *name,
+                                       struct DLManagedTensorVersioned **out,
+                                       struct halo_error *err);
 
 // A run at its beginning. The keys of config_json are those of `halo train`'s files: loss, loss_parameters, loss_schedule,
 // class_balance, reference_sync, reference_point_scope, mismatch, score_threshold, order, per_device_train_batch_size,

@@ -17,6 +17,9 @@ type Client = (&'static str, fn(&Library) -> Outcome);
 
 const CLIENTS: &[Client] = &[("C", c::run), ("Gates", gates::run)];
 
+/// Of the library that the clients are given.
+const FEATURES: &str = "session,test-hooks";
+
 /// Where the library was laid out: include/ and lib/, as after an installation.
 pub(crate) struct Library {
     pub(crate) folder: PathBuf,
@@ -38,18 +41,19 @@ pub(crate) fn run(arguments: &[String]) -> Outcome {
 impl Library {
     /// The development build, with all features.
     pub(crate) fn build() -> Result<Library, String> {
-        shell::run(&mut cargo("build --package halo-ffi --features test-hooks"))?;
+        shell::run(&mut cargo(&format!(
+            "build --package halo-ffi --features {FEATURES}"
+        )))?;
         let folder = root().join("target/libhalo");
         let problem = |error: std::io::Error| format!("{}: {error}", folder.display());
         for part in ["lib", "bin"] {
             fs::create_dir_all(folder.join(part)).map_err(problem)?;
         }
         copy(&root().join("include"), &folder.join("include")).map_err(problem)?;
-        let built = target_folder();
         for name in ["libhalo.so", "libhalo.a"] {
             let to = folder.join("lib").join(name);
             let _ = fs::remove_file(&to);
-            fs::copy(built.join("debug").join(name), to).map_err(problem)?;
+            fs::copy(built().join(name), to).map_err(problem)?;
         }
         // The name that programs are linked to, as an installation has it.
         let soname = folder.join("lib").join(soname());
@@ -88,6 +92,11 @@ impl Library {
         shell::run(&mut command)?;
         Ok(program)
     }
+}
+
+/// Where cargo puts what it builds for development.
+pub(crate) fn built() -> PathBuf {
+    target_folder().join("debug")
 }
 
 /// A folder with all it holds.

@@ -108,7 +108,9 @@ fn pack(linked: &Linked, folder: &Path, name: &str) -> Result<PathBuf, String> {
             .arg(folder)
             .arg(name),
     )?;
-    fs::copy(&linked.debug, folder.join(format!("{name}.debug"))).map_err(problem)?;
+    // Debuggers look for it by the name that the library keeps of it.
+    let debug = linked.debug.file_name().unwrap_or_default();
+    fs::copy(&linked.debug, folder.join(debug)).map_err(problem)?;
     Ok(archive)
 }
 

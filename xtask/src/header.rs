@@ -142,6 +142,7 @@ impl log::Log for Warnings {
         let expected = [
             "(not `pub`).",
             "(not `no_mangle`).",
+            // a callback of ours
             "(not `no_mangle`, and has no `export_name` attribute)",
         ];
         let expected =

@@ -27,7 +27,7 @@ const PREFIX: &str = "checkpoint-";
 
 /// What `halo.json` holds.
 #[derive(Serialize, Deserialize)]
-struct Stored {
+struct State {
     format: String,
     version: u32,
     engine: String,
@@ -38,8 +38,37 @@ struct Stored {
 const FORMAT: &str = "halo.checkpoint";
 const VERSION: u32 = 1;
 
-/// Writes `checkpoint-N`, whole or not at all, then removes the oldest beyond the limit.
+/// A checkpoint that was read: everything, before anything is changed.
+pub(crate) struct Stored {
+    /// Where the run stood.
+    pub(crate) machine: MachineState,
+    params: Vec<f32>,
+    moments: [Vec<f32>; 2],
+    /// Of each trained tensor, where the reference moves.
+    reference: Vec<Vec<f32>>,
+}
+
+/// A run's own checkpoint after so many steps.
+pub(crate) fn folder(run: &Path, step: u64) -> PathBuf {
+    run.join(format!("{PREFIX}{step}"))
+}
+
+/// Removes the oldest checkpoints of a run's folder beyond the limit.
+pub(crate) fn prune(run: &Path, limit: usize) -> Result<()> {
+    let mut all = list(run)?;
+    let surplus = all.len().saturating_sub(limit);
+    for (_, old) in all.drain(..surplus) {
+        fs::remove_dir_all(&old).map_err(|e| Error::io(&old, e))?;
+    }
+    Ok(())
+}
+
+/// Writes a checkpoint, whole or not at all.
+///
+/// # Errors
+/// A folder that stands there and is no checkpoint; what the operating system says.
 pub(crate) fn save(
+    path: &Path,
     config: &TrainConfig,
     machine: &MachineState,
     bank: &Bank,
@@ -47,8 +76,14 @@ pub(crate) fn save(
     moving_reference: Option<&Reference>,
     save_weights: impl FnOnce(&Path) -> Result<()>,
 ) -> Result<()> {
-    let path = config.output_dir.join(format!("{PREFIX}{}", machine.step));
-    atomic::folder(&path, |folder| {
+    if path.exists() && !path.join(STATE).is_file() {
+        let message = format!(
+            "{} is there and is no checkpoint: it would be replaced",
+            path.display()
+        );
+        return Err(Error::parameter(message).with_argument("folder"));
+    }
+    atomic::folder(path, |folder| {
         save_weights(folder)?;
         let mut moments = BTreeMap::new();
         for (kind, flat) in optimizer.moments() {
@@ -64,7 +99,7 @@ pub(crate) fn save(
             let tensors = names.zip(tensors).collect();
             write_tensors(&folder.join(REFERENCE), tensors, SaveDtype::F32)?;
         }
-        let stored = Stored {
+        let stored = State {
             format: FORMAT.into(),
             version: VERSION,
             engine: crate::ENGINE.into(),
@@ -73,13 +108,7 @@ pub(crate) fn save(
         };
         let json = serde_json::to_value(stored).map_err(|e| Error::internal(e.to_string()))?;
         write_json(&folder.join(STATE), &json)
-    })?;
-    let mut all = list(&config.output_dir)?;
-    let surplus = all.len().saturating_sub(config.save_total_limit);
-    for (_, old) in all.drain(..surplus) {
-        fs::remove_dir_all(&old).map_err(|e| Error::io(&old, e))?;
-    }
-    Ok(())
+    })
 }
 
 /// The newest checkpoint of a run's folder.
@@ -87,30 +116,29 @@ pub(crate) fn latest(folder: &Path) -> Result<Option<PathBuf>> {
     Ok(list(folder)?.pop().map(|(_, path)| path))
 }
 
-/// Reads a checkpoint's state and puts its weights and moments back.
+/// Reads a checkpoint; nothing is changed by it.
 ///
 /// # Errors
 /// A checkpoint of another version, a configuration that differs (the keys are named), or damaged files.
-pub(crate) fn restore(
+pub(crate) fn read(
     folder: &Path,
     config: &TrainConfig,
     bank: &Bank,
-    optimizer: &Optimizer,
     moving_reference: Option<&Reference>,
-) -> Result<MachineState> {
+) -> Result<Stored> {
     let path = folder.join(STATE);
     let text = fs::read_to_string(&path).map_err(|e| Error::io(&path, e))?;
-    let stored: Stored = serde_json::from_str(&text)
+    let state: State = serde_json::from_str(&text)
         .map_err(|e| Error::state(format!("{}: {e}", path.display())))?;
-    if (stored.format.as_str(), stored.version) != (FORMAT, VERSION) {
+    if (state.format.as_str(), state.version) != (FORMAT, VERSION) {
         return Err(Error::state(format!(
             "{}: {} version {}; known: {FORMAT} version {VERSION}",
             path.display(),
-            stored.format,
-            stored.version
+            state.format,
+            state.version
         )));
     }
-    let changed = changed_keys(&stored.config, config)?;
+    let changed = changed_keys(&state.config, config)?;
     if !changed.is_empty() {
         return Err(Error::state(format!(
             "{} was made with another configuration: {}; resume with the same, or start a new run in another folder",
@@ -125,30 +153,55 @@ pub(crate) fn restore(
     };
     let weights = Weights::from_files([folder.join(file)])?;
     let moments = Weights::from_files([folder.join(OPTIMIZER)])?;
-    let read = |source: &Weights, prefix: &str| -> Result<Vec<f32>> {
+    let flat = |source: &Weights, prefix: &str| -> Result<Vec<f32>> {
         let mut flat = Vec::with_capacity(bank.len());
         for entry in bank.entries() {
             flat.extend(source.read(&format!("{prefix}{}", entry.name), &entry.shape)?);
         }
         Ok(flat)
     };
-    let params = read(&weights, "")?;
-    bank.edit_params(|bank| {
-        bank.copy_from_slice(&params);
-        Ok(())
-    })?;
-    optimizer.restore(
-        &read(&moments, "exp_avg.")?,
-        &read(&moments, "exp_avg_sq.")?,
-    )?;
-    if let Some(reference) = moving_reference {
-        let stored = Weights::from_files([folder.join(REFERENCE)])?;
-        for (entry, tensor) in bank.entries().iter().zip(reference.trained(bank)?) {
-            let values = stored.read(&entry.name, &entry.shape)?;
-            tensor.write(&values)?;
+    let reference = match moving_reference {
+        Some(_) => {
+            let stored = Weights::from_files([folder.join(REFERENCE)])?;
+            let entries = bank.entries().iter();
+            entries
+                .map(|entry| stored.read(&entry.name, &entry.shape))
+                .collect::<Result<_>>()?
         }
+        None => Vec::new(),
+    };
+    Ok(Stored {
+        machine: state.machine,
+        params: flat(&weights, "")?,
+        moments: [flat(&moments, "exp_avg.")?, flat(&moments, "exp_avg_sq.")?],
+        reference,
+    })
+}
+
+impl Stored {
+    /// Puts weights and moments back.
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub(crate) fn apply(
+        &self,
+        bank: &Bank,
+        optimizer: &Optimizer,
+        moving_reference: Option<&Reference>,
+    ) -> Result<()> {
+        bank.edit_params(|params| {
+            params.copy_from_slice(&self.params);
+            Ok(())
+        })?;
+        let [exp_avg, exp_avg_sq] = &self.moments;
+        optimizer.restore(exp_avg, exp_avg_sq)?;
+        if let Some(reference) = moving_reference {
+            for (tensor, values) in reference.trained(bank)?.iter().zip(&self.reference) {
+                tensor.write(values)?;
+            }
+        }
+        Ok(())
     }
-    Ok(stored.machine)
 }
 
 /// `key = old, now new` for every key that must not change; where a run lives and how often it saves may.

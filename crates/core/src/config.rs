@@ -9,7 +9,6 @@ use halo_loss::{Params, Scope};
 use halo_train::{Mismatch, Order, Ramp, ReferenceSync, RunPlan, Schedule};
 use serde::{Deserialize, Serialize};
 
-use crate::device::Placement;
 use crate::models::{LoraConfig, Training};
 use crate::optimizer::OptimizerConfig;
 use crate::{Error, Result};
@@ -18,7 +17,6 @@ mod allowed;
 
 #[cfg(feature = "cli")]
 use allowed::parse_scope;
-use allowed::{at_least_one, range};
 
 /// A training run. Keys are Hugging Face's where those exist; the defaults stand in [`TrainConfig::default`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -273,58 +271,6 @@ impl Default for TrainConfig {
 }
 
 impl TrainConfig {
-    /// Checks what can be checked without reading a file.
-    ///
-    /// # Errors
-    /// The first key that is missing or out of range, with its value and what is allowed.
-    pub fn check(&self) -> Result<()> {
-        for (key, path) in [("model", &self.model), ("output_dir", &self.output_dir)] {
-            if path.as_os_str().is_empty() {
-                return Err(Error::parameter(format!("{key} is missing")).with_argument(key));
-            }
-        }
-        if self.data.is_empty() {
-            return Err(
-                Error::parameter("data is missing: give one or more JSONL files")
-                    .with_argument("data"),
-            );
-        }
-        Placement::check(&self.device, &self.dtype)?;
-        at_least_one("max_length", self.max_length)?;
-        at_least_one(
-            "per_device_train_batch_size",
-            self.per_device_train_batch_size,
-        )?;
-        at_least_one(
-            "gradient_accumulation_steps",
-            self.gradient_accumulation_steps,
-        )?;
-        at_least_one("save_steps", self.save_steps as usize)?;
-        at_least_one("save_total_limit", self.save_total_limit)?;
-        range(
-            "num_train_epochs",
-            self.num_train_epochs,
-            f64::MIN_POSITIVE,
-            1e6,
-        )?;
-        range("learning_rate", self.learning_rate, 0.0, 1e3)?;
-        range("weight_decay", self.weight_decay, 0.0, 1e3)?;
-        range("max_grad_norm", self.max_grad_norm, 0.0, f64::MAX)?;
-        range("adam_beta1", self.adam_beta1, 0.0, 0.999_999_999)?;
-        range("adam_beta2", self.adam_beta2, 0.0, 0.999_999_999)?;
-        range("adam_epsilon", self.adam_epsilon, f64::MIN_POSITIVE, 1.0)?;
-        if self.lora_r.is_none()
-            && (self.lora_alpha.is_some()
-                || self.lora_target_modules.is_some()
-                || self.lora_layers.is_some())
-        {
-            return Err(Error::parameter(
-                "lora_alpha, lora_target_modules and lora_layers need lora_r",
-            ));
-        }
-        Ok(())
-    }
-
     /// Full fine-tuning, or the adapters that the keys describe.
     pub fn training(&self) -> Training {
         let Some(rank) = self.lora_r else {

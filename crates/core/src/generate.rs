@@ -3,7 +3,7 @@
 use halo_train::Rng;
 use serde::{Deserialize, Serialize};
 
-use crate::models::Decoder;
+use crate::models::{Cache, Decoder};
 use crate::{Error, Result};
 
 /// Sequences decoded side by side.
@@ -90,58 +90,99 @@ pub fn generate(
     sampling.check()?;
     let mut all = Vec::with_capacity(prompts.len());
     for (batch, prompts) in prompts.chunks(BATCH).enumerate() {
-        all.extend(decode(decoder, prompts, batch * BATCH, end, sampling)?);
+        let mut decoding = Decoding::new(decoder, prompts, batch * BATCH, end, sampling)?;
+        while decoding.step()? {}
+        all.append(&mut decoding.all);
         progress(all.len());
     }
     Ok(all)
 }
 
-fn decode(
-    decoder: &Decoder,
-    prompts: &[Vec<u32>],
-    first: usize,
-    end: &[u32],
-    sampling: &Sampling,
-) -> Result<Vec<Completion>> {
-    let seed = Rng::new(sampling.seed);
-    let mut rngs: Vec<Rng> = (0..prompts.len())
-        .map(|i| seed.fork((first + i) as u64))
-        .collect();
-    let mut done = vec![
-        Completion {
+/// Completions that grow by a token at a time, side by side.
+pub struct Decoding<'a> {
+    decoder: &'a Decoder,
+    end: &'a [u32],
+    sampling: &'a Sampling,
+    rngs: Vec<Rng>,
+    all: Vec<Completion>,
+    /// Those that have not ended.
+    live: Vec<usize>,
+    /// Of the live ones. (live, vocabulary)
+    logits: Vec<f32>,
+    cache: Cache,
+}
+
+impl<'a> Decoding<'a> {
+    /// Reads the prompts. `first` is the place of the first one among all prompts of the seed.
+    ///
+    /// # Errors
+    /// As [`generate`].
+    pub fn new(
+        decoder: &'a Decoder,
+        prompts: &[Vec<u32>],
+        first: usize,
+        end: &'a [u32],
+        sampling: &'a Sampling,
+    ) -> Result<Decoding<'a>> {
+        sampling.check()?;
+        let seed = Rng::new(sampling.seed);
+        let fork = |i| seed.fork((first + i) as u64);
+        let views: Vec<&[u32]> = prompts.iter().map(Vec::as_slice).collect();
+        let (logits, cache) = decoder.prefill(&views)?;
+        let empty = Completion {
             tokens: Vec::new(),
             logps: Vec::new(),
-            ended: false
+            ended: false,
         };
-        prompts.len()
-    ];
-    let mut live: Vec<usize> = (0..prompts.len()).collect();
-    let views: Vec<&[u32]> = prompts.iter().map(Vec::as_slice).collect();
-    let (mut logits, mut cache) = decoder.prefill(&views)?;
-    let vocabulary = decoder.config().vocab_size;
-    for _ in 0..sampling.max_new_tokens {
-        let mut next = Vec::with_capacity(live.len());
-        for (logits, &i) in logits.chunks_exact(vocabulary).zip(&live) {
-            let (token, logp) = choose(logits, sampling, &mut rngs[i]);
-            done[i].tokens.push(token);
-            done[i].logps.push(logp);
-            done[i].ended = end.contains(&token);
+        Ok(Decoding {
+            decoder,
+            end,
+            sampling,
+            rngs: (0..prompts.len()).map(fork).collect(),
+            all: vec![empty; prompts.len()],
+            live: (0..prompts.len()).collect(),
+            logits,
+            cache,
+        })
+    }
+
+    /// One more token for every completion that has not ended; whether any goes on.
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub fn step(&mut self) -> Result<bool> {
+        let vocabulary = self.decoder.config().vocab_size;
+        let mut next = Vec::with_capacity(self.live.len());
+        for (logits, &i) in self.logits.chunks_exact(vocabulary).zip(&self.live) {
+            let (token, logp) = choose(logits, self.sampling, &mut self.rngs[i]);
+            let completion = &mut self.all[i];
+            completion.tokens.push(token);
+            completion.logps.push(logp);
+            completion.ended = self.end.contains(&token);
             next.push(token);
         }
-        let going: Vec<usize> = (0..live.len())
-            .filter(|&at| !done[live[at]].ended)
+        let full = |i: usize| self.all[i].tokens.len() >= self.sampling.max_new_tokens;
+        let going: Vec<usize> = (0..self.live.len())
+            .filter(|&at| !self.all[self.live[at]].ended && !full(self.live[at]))
             .collect();
-        if going.is_empty() {
-            break;
-        }
-        if going.len() < live.len() {
-            cache.keep(&going);
+        if going.len() < self.live.len() {
+            if !going.is_empty() {
+                self.cache.keep(&going);
+            }
             next = going.iter().map(|&at| next[at]).collect();
-            live = going.iter().map(|&at| live[at]).collect();
+            self.live = going.iter().map(|&at| self.live[at]).collect();
         }
-        logits = decoder.step(&next, &mut cache)?;
+        self.logits = match self.live.is_empty() {
+            true => Vec::new(),
+            false => self.decoder.step(&next, &mut self.cache)?,
+        };
+        Ok(!self.live.is_empty())
     }
-    Ok(done)
+
+    /// The completions as far as they are.
+    pub fn completions(&self) -> &[Completion] {
+        &self.all
+    }
 }
 
 /// A token and its log-probability under the untempered distribution.

@@ -32,7 +32,7 @@ pub use config::DecoderConfig;
 pub use decoder::{Decoder, Tape};
 pub use load::{Loaded, Readout, Training, load, load_for};
 pub use peft::base_name;
-pub use save::{SaveDtype, export, save_adapter, save_model};
+pub use save::{SaveDtype, export, export_adapter, save_adapter, save_model};
 
 /// The families: a `model_type` and its mapping from `config.json`. One word adds a family.
 type Family = (&'static str, fn(&Value) -> Result<DecoderConfig>);

@@ -30,8 +30,8 @@ impl Reference {
         match (ask, &self.model) {
             (Ask::Sums | Ask::Scores, _) => Ok(Answer::Logps(self.logps(job, data)?)),
             (Ask::Tokens { .. }, Some(model)) => Ok(model.answer(&job.pack, ask, false)?.0),
-            (Ask::Tokens { .. }, None) => Err(Error::internal(
-                "the reference was asked for tokens, which no cache holds",
+            (Ask::Tokens { .. }, None) => Err(Error::state(
+                "the reference's weights were let go (precompute_ref_log_probs), and its cache holds no tokens",
             )),
         }
     }
@@ -111,6 +111,11 @@ impl Reference {
         self.cache.as_mut().map_or(Ok(()), LogpCache::flush)
     }
 
+    /// Whether it can be asked for what no cache holds.
+    pub(crate) fn has_weights(&self) -> bool {
+        self.model.is_some()
+    }
+
     /// Lets the weights go: from now on only the cache answers.
     pub(crate) fn release(&mut self) {
         self.model = None;
@@ -120,8 +125,8 @@ impl Reference {
 fn score(model: &Option<Decoder>, pack: &Pack) -> Result<Vec<f64>> {
     match model {
         Some(model) => Ok(pack.sum_logps(&model.forward(pack, false)?.0)),
-        None => Err(Error::internal(
-            "the reference was asked for what its cache does not hold",
+        None => Err(Error::state(
+            "the reference's weights were let go (precompute_ref_log_probs), and its cache does not hold what is asked",
         )),
     }
 }

@@ -27,7 +27,7 @@ const COMPANIONS: [&str; 9] = [
 /// # Errors
 /// A folder that cannot be written; one that holds a run without `resume`, or none with it.
 pub(crate) fn claim(folder: &Path, resume: bool) -> Result<bool> {
-    let holds_run = folder.join(CONFIG).is_file();
+    let holds_run = holds_run(folder);
     if holds_run && !resume {
         return Err(Error::state(format!(
             "{} holds a run already; continue it with --resume, or choose another --out",
@@ -49,6 +49,11 @@ pub(crate) fn claim(folder: &Path, resume: bool) -> Result<bool> {
         .and_then(|()| fs::remove_file(&probe))
         .map_err(|e| Error::io(folder, e))?;
     Ok(made)
+}
+
+/// Whether a run stands in the folder.
+pub(crate) fn holds_run(folder: &Path) -> bool {
+    folder.join(CONFIG).is_file()
 }
 
 pub(crate) fn write_config(config: &TrainConfig) -> Result<()> {

@@ -11,15 +11,20 @@ use serde::Serialize;
 use crate::checkpoint;
 use crate::config::TrainConfig;
 use crate::data::Report;
-use crate::models::{Loaded, SaveDtype, Tape, save_adapter, save_model};
+use crate::models::Tape;
 use crate::optimizer::Optimizer;
 use crate::records::Lines;
-use crate::reference::Reference;
-use crate::{Error, Result, run_folder};
+use crate::{Error, Result};
 
+mod evaluate;
 mod open;
+mod precompute;
+mod ready;
 mod trial;
 
+pub use evaluate::Evaluation;
+pub use precompute::Precompute;
+pub use ready::{Data, Ready};
 pub use trial::Trial;
 
 /// One optimizer step's line in `metrics.jsonl`.
@@ -35,121 +40,130 @@ pub struct Step {
     pub device_memory_peak: Option<usize>,
 }
 
-/// A run that is open: model, reference, data and machine.
+/// What a piece of a run came to.
+#[derive(Debug)]
+pub enum Advance {
+    /// The step goes on: a forward or backward pass of a micro-batch, or something between two steps.
+    Worked,
+    /// An optimizer step is complete.
+    Stepped(Box<Step>),
+    /// The run is complete, and the model is saved.
+    Finished,
+}
+
+/// A run that is open: a model that is ready, data and machine.
 pub struct Session {
-    config: TrainConfig,
-    model: Loaded,
-    reference: Option<Reference>,
+    ready: Ready,
     optimizer: Optimizer,
     machine: Machine,
-    data: Arc<Dataset>,
     report: Report,
-    metrics: Lines,
+    /// Absent where the run has no folder.
+    metrics: Option<Lines>,
     examples: Option<Lines>,
     /// Of the last taped forward, for its backward.
     tape: Option<Tape>,
+    /// When the step in progress began.
+    started: Option<Instant>,
+    finished: bool,
     /// Examples that a trial does not train on.
     held_out: Option<Arc<Dataset>>,
 }
 
 impl Session {
-    /// Computes the reference's log-probabilities of the whole run into the cache, then lets its weights go.
-    ///
-    /// Does nothing unless the configuration asks for it. `progress` is told the steps covered.
-    ///
-    /// # Errors
-    /// Those of the forward and of writing the cache.
-    pub fn precompute(&mut self, mut progress: impl FnMut(u64)) -> Result<()> {
-        let Some(reference) = self
-            .reference
-            .as_mut()
-            .filter(|_| self.config.precompute_ref_log_probs)
-        else {
-            return Ok(());
-        };
-        // A twin of the machine is asked for all its work; only the reference's is done.
-        let mut twin = Machine::restore(
-            self.machine.plan().clone(),
-            self.data.clone(),
-            self.machine.loss().clone(),
-            &self.machine.state(),
-        )?;
-        loop {
-            let answer = match twin.next()? {
-                Work::Forward {
-                    job,
-                    model: Which::Reference,
-                    ask,
-                    ..
-                } => reference.answer(&job, ask, &self.data)?,
-                Work::Forward { job, .. } => Answer::Logps(vec![0.0; job.sequences.len()]),
-                Work::Reduce { sums } => Answer::Reduced(sums),
-                Work::OptimizerStep { step, .. } => {
-                    progress(step);
-                    Answer::Stepped { grad_norm: 0.0 }
-                }
-                Work::Backward { .. }
-                | Work::ReduceGradients
-                | Work::SyncReference { .. }
-                | Work::Checkpoint { .. } => Answer::Finished,
-                Work::Done => break,
-            };
-            twin.submit(answer)?;
-        }
-        reference.flush()?;
-        reference.release();
-        Ok(())
-    }
-
     /// Runs to the end of the next optimizer step; `None` once the run is complete and the model is saved.
     ///
     /// # Errors
     /// A loss or gradient that is not finite, or a file that cannot be written; checkpoints written before stay whole.
     pub fn step(&mut self) -> Result<Option<Step>> {
-        let started = Instant::now();
         loop {
-            let answer = match self.machine.next()? {
-                Work::Forward {
-                    job,
-                    model,
-                    ask,
-                    tape,
-                } => self.forward(&job, model, ask, tape)?,
-                Work::Reduce { sums } => Answer::Reduced(sums),
-                Work::Backward { job, dlogps } => {
-                    self.backward(&job, &dlogps)?;
-                    Answer::Finished
-                }
-                Work::ReduceGradients => Answer::Finished,
-                Work::SyncReference { mix } => {
-                    let reference = self.reference.as_mut();
-                    reference
-                        .map_or(Ok(()), |reference| reference.follow(&self.model.bank, mix))?;
-                    Answer::Finished
-                }
-                Work::OptimizerStep {
-                    step,
-                    learning_rate,
-                } => {
-                    let grad_norm = self.optimizer.step(&self.model.bank, learning_rate, step)?;
-                    self.model.bank.clear()?;
-                    self.machine.submit(Answer::Stepped { grad_norm })?;
-                    if let Some(done) = self.record(started)? {
-                        return Ok(Some(done));
-                    }
-                    continue;
-                }
-                Work::Checkpoint { .. } => {
-                    self.checkpoint()?;
-                    Answer::Finished
-                }
-                Work::Done => {
-                    self.save(&self.config.output_dir)?;
-                    return Ok(None);
-                }
-            };
-            self.machine.submit(answer)?;
+            match self.advance()? {
+                Advance::Worked => {}
+                Advance::Stepped(step) => return Ok(Some(*step)),
+                Advance::Finished => return Ok(None),
+            }
         }
+    }
+
+    /// Does one piece of work: a pass of a micro-batch, an update, a checkpoint. Between two pieces the session may be used for
+    /// anything else, and whoever stops here goes on with the same numbers.
+    ///
+    /// # Errors
+    /// As [`Session::step`]. A step that failed in its midst begins anew.
+    pub fn advance(&mut self) -> Result<Advance> {
+        let started = *self.started.get_or_insert_with(Instant::now);
+        let answer = match self.machine.next()? {
+            Work::Forward {
+                job,
+                model,
+                ask,
+                tape,
+            } => {
+                let answer = self.forward(&job, model, ask, tape);
+                self.or_give_up(answer)?
+            }
+            Work::Reduce { sums } => Answer::Reduced(sums),
+            Work::Backward { job, dlogps } => {
+                let done = self.backward(&job, &dlogps);
+                self.or_give_up(done)?;
+                Answer::Finished
+            }
+            Work::ReduceGradients => Answer::Finished,
+            Work::SyncReference { mix } => {
+                let bank = &self.ready.model.bank;
+                let reference = self.ready.reference.as_mut();
+                reference.map_or(Ok(()), |reference| reference.follow(bank, mix))?;
+                Answer::Finished
+            }
+            Work::OptimizerStep {
+                step,
+                learning_rate,
+            } => {
+                let bank = &self.ready.model.bank;
+                let updated = self.optimizer.step(bank, learning_rate, step);
+                let grad_norm = self.or_give_up(updated)?;
+                self.ready.model.bank.clear()?;
+                self.machine.submit(Answer::Stepped { grad_norm })?;
+                self.started = None;
+                return Ok(match self.record(started)? {
+                    Some(step) => Advance::Stepped(Box::new(step)),
+                    None => Advance::Worked,
+                });
+            }
+            Work::Checkpoint { .. } => {
+                self.checkpoint()?;
+                Answer::Finished
+            }
+            Work::Done => {
+                let out = &self.ready.config.output_dir;
+                if !self.finished && !out.as_os_str().is_empty() {
+                    self.ready.save(out)?;
+                }
+                self.finished = true;
+                return Ok(Advance::Finished);
+            }
+        };
+        self.machine.submit(answer)?;
+        Ok(Advance::Worked)
+    }
+
+    /// Whether something is left to do before the next step begins: a checkpoint, the model's last save.
+    ///
+    /// # Errors
+    /// Those of [`Machine::next`].
+    pub fn is_due(&mut self) -> Result<bool> {
+        Ok(match self.machine.next()? {
+            Work::SyncReference { .. } | Work::Checkpoint { .. } => true,
+            Work::Done => !self.finished,
+            _ => false,
+        })
+    }
+
+    /// Another peak learning rate, from the next step on; the schedule goes on, and checkpoints remember it.
+    ///
+    /// # Errors
+    /// A rate that is negative or not finite.
+    pub fn set_learning_rate(&mut self, rate: f64) -> Result<()> {
+        Ok(self.machine.set_learning_rate(rate)?)
     }
 
     /// Optimizer steps of the whole run.
@@ -169,7 +183,7 @@ impl Session {
 
     /// The run's configuration.
     pub fn config(&self) -> &TrainConfig {
-        &self.config
+        &self.ready.config
     }
 
     /// The loss with all its parameters, derived class weights included.
@@ -179,21 +193,27 @@ impl Session {
 
     /// How many numbers are trained.
     pub fn trained(&self) -> usize {
-        self.model.bank.len()
+        self.ready.model.bank.len()
+    }
+
+    /// The model, for whatever else it is asked.
+    pub fn ready(&self) -> &Ready {
+        &self.ready
+    }
+
+    /// The same, to ask its reference too.
+    pub fn ready_mut(&mut self) -> &mut Ready {
+        &mut self.ready
     }
 
     fn forward(&mut self, job: &Job, model: Which, ask: Ask, tape: bool) -> Result<Answer> {
-        match (model, &mut self.reference) {
-            (Which::Policy, _) => {
-                let (answer, kept) = self.model.decoder.answer(&job.pack, ask, tape)?;
-                self.tape = kept;
-                Ok(answer)
-            }
-            (Which::Reference, Some(reference)) => reference.answer(job, ask, &self.data),
-            (Which::Reference, None) => Err(Error::internal(
-                "a reference was asked for, but the loss needs none",
-            )),
+        let (answer, kept) = self
+            .ready
+            .answer(job, model, ask, tape, self.machine.data())?;
+        if model == Which::Policy {
+            self.tape = kept;
         }
+        Ok(answer)
     }
 
     fn backward(&mut self, job: &Job, dlogps: &Gradient) -> Result<()> {
@@ -201,9 +221,21 @@ impl Session {
             .tape
             .take()
             .ok_or_else(|| Error::internal("backward without a taped forward"))?;
-        self.model
+        let model = &self.ready.model;
+        model
             .decoder
-            .backward(tape, &job.pack.spread(dlogps), &self.model.bank)
+            .backward(tape, &job.pack.spread(dlogps), &model.bank)
+    }
+
+    /// After an error in the midst of a step its gradient is worth nothing: the step is to begin anew.
+    fn or_give_up<T>(&mut self, result: Result<T>) -> Result<T> {
+        if result.is_err() {
+            // The machine's error only says that the step is offered again; the first error is the one to report.
+            let _ = self.machine.submit(Answer::Failed { code: 1 });
+            (self.tape, self.started) = (None, None);
+            self.ready.model.bank.clear()?;
+        }
+        result
     }
 
     fn record(&mut self, started: Instant) -> Result<Option<Step>> {
@@ -217,48 +249,43 @@ impl Session {
         let step = Step {
             metrics,
             step_seconds: started.elapsed().as_secs_f64(),
-            device_memory_peak: self.model.decoder.device().memory_peak()?,
+            device_memory_peak: self.ready.model.decoder.device().memory_peak()?,
         };
-        self.metrics.append(std::slice::from_ref(&step))?;
+        if let Some(lines) = &mut self.metrics {
+            lines.append(std::slice::from_ref(&step))?;
+        }
         Ok(Some(step))
     }
 
+    /// The run's own checkpoint, if it has a folder.
     fn checkpoint(&mut self) -> Result<()> {
-        if let Some(reference) = &mut self.reference {
+        let out = self.ready.config.output_dir.clone();
+        match out.as_os_str().is_empty() {
+            true => Ok(()),
+            false => {
+                self.save(&checkpoint::folder(&out, self.completed_steps()))?;
+                checkpoint::prune(&out, self.ready.config.save_total_limit)
+            }
+        }
+    }
+
+    /// Writes everything that is needed to resume into a folder, whole or not at all. In the midst of a step it is the state before
+    /// that step.
+    ///
+    /// # Errors
+    /// A folder that holds something else than a checkpoint, or what the operating system says.
+    pub fn save(&mut self, folder: &Path) -> Result<()> {
+        if let Some(reference) = &mut self.ready.reference {
             reference.flush()?;
         }
-        let state = self.machine.state();
         checkpoint::save(
-            &self.config,
-            &state,
-            &self.model.bank,
+            folder,
+            &self.ready.config,
+            &self.machine.state(),
+            &self.ready.model.bank,
             &self.optimizer,
-            self.moving_reference(),
-            |folder| self.save(folder),
+            self.ready.moving_reference(),
+            |folder| self.ready.save(folder),
         )
-    }
-
-    /// The reference, if it does not stay as the run found it.
-    fn moving_reference(&self) -> Option<&Reference> {
-        let moves = self.config.reference_sync.is_some();
-        self.reference.as_ref().filter(|_| moves)
-    }
-
-    /// The model as others read it: Hugging Face weights, or a PEFT adapter, with the tokenizer's files.
-    fn save(&self, folder: &Path) -> Result<()> {
-        match &self.model.lora {
-            Some(lora) => {
-                let base = std::path::absolute(&self.model.base)
-                    .map_err(|e| Error::io(&self.model.base, e))?;
-                save_adapter(&self.model.decoder, lora, &base, folder)?;
-            }
-            None => save_model(
-                &self.model.decoder,
-                &self.model.config_json,
-                folder,
-                SaveDtype::F32,
-            )?,
-        }
-        run_folder::copy_tokenizer(&self.model.base, folder)
     }
 }

@@ -3,12 +3,18 @@
 //! Outputs are checked first and written at the end, when all has gone well, so that a failed call writes nothing and an output
 //! may be one of the inputs. Only what is too large for a second copy is a Rust reference for writing: [`Host::places`].
 
+mod managed;
+mod watch;
+
 use std::ffi::{CStr, c_char};
 
 use halo_kernels::elements::{bf16, f16};
 
 use crate::failure::{Failure, Outcome};
 use crate::status::*;
+pub(crate) use managed::DLManagedTensorVersioned;
+pub(crate) use managed::owned_tensor;
+pub(crate) use watch::Watch;
 
 /// Stands for the promise that the pointers given to its methods are arguments of an export whose caller keeps the rules of
 /// the header: NULL or valid for the documented length and for the time of the call.

@@ -13,6 +13,8 @@ use crate::library::*;
 use crate::loss::*;
 use crate::pairing::*;
 use crate::refpoint::*;
+use crate::run::*;
+use crate::session::*;
 use crate::status::*;
 use crate::trainer::*;
 
@@ -57,6 +59,7 @@ layout! {
     halo_loss_result: struct_size reserved loss d_logp d_token_logp row_loss row_reward row_zone metric_sums
         metric_count;
     halo_refpoint_value: struct_size clamped value raw;
+    halo_run: struct_size flags max_steps cancel progress text user;
     halo_error: struct_size code argument host_code example site message;
     halo_work: struct_size kind id step forward_id micro_batch flags rows grad_rows offsets prompt_tokens group
         tokens values value_count learning_rate mix;

@@ -36,5 +36,7 @@ pub mod library;
 pub mod loss;
 pub mod pairing;
 pub mod refpoint;
+pub mod run;
+pub mod session;
 pub mod status;
 pub mod trainer;

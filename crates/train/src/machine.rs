@@ -108,10 +108,7 @@ impl Machine {
         reason = "the word of the protocol; an iterator could neither fail nor wait for answers"
     )]
     pub fn next(&mut self) -> Result<Work, Error> {
-        if let Some(code) = self.over {
-            let message = "a sum over the ranks failed: the run is over; restore a saved state";
-            return Err(Error::host(message.into(), code));
-        }
+        self.check_over()?;
         if self.pending.is_none() {
             self.pending = self.ask()?;
         }
@@ -146,6 +143,7 @@ impl Machine {
     /// waits for the right one. A failure of this or another rank ([`Error::is_peer`]): the step is offered again. A failure that
     /// nobody else learns of ([`Error::is_host`]).
     pub fn submit(&mut self, answer: Answer) -> Result<(), Error> {
+        self.check_over()?;
         let Some(work) = self.pending.take() else {
             let message = format!(
                 "{} was submitted, but nothing was asked: call next first",
@@ -164,6 +162,16 @@ impl Machine {
             Ok(()) => {}
         }
         accepted
+    }
+
+    fn check_over(&self) -> Result<(), Error> {
+        match self.over {
+            None => Ok(()),
+            Some(code) => {
+                let message = "a sum over the ranks failed: the run is over; restore a saved state";
+                Err(Error::host(message.into(), code))
+            }
+        }
     }
 
     /// The host could not do a work.

@@ -314,6 +314,7 @@ fn a_sum_that_fails_ends_the_run_and_a_checkpoint_that_fails_is_offered_again() 
     assert!(over.is_host() && over.host_code() == 3, "{over}");
     let still = machine.next().unwrap_err();
     assert!(still.is_host() && still.to_string().contains("the run is over"));
+    assert!(machine.submit(Answer::Finished).unwrap_err().is_host());
 
     let one = RunPlan {
         steps: Some(1),

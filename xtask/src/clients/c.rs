@@ -1,5 +1,8 @@
 //! C: the header in every dialect, and programs that only the header knows.
 
+mod session;
+mod trainer;
+
 use std::process::Command;
 
 use super::{Library, output, there};
@@ -17,10 +20,11 @@ pub(super) fn run(library: &Library) -> Outcome {
     program(library, "head")?;
     let said = program(library, "kto_loss")?;
     // The mean of the mismatched log-ratios 1, 0.5, -1 and 1.5.
-    match said.starts_with("z0 = 0.5\n") {
-        true => Ok(()),
-        false => Err(format!("kto_loss said\n{said}")),
+    if !said.starts_with("z0 = 0.5\n") {
+        return Err(format!("kto_loss said\n{said}"));
     }
+    trainer::run(library)?;
+    session::run(library)
 }
 
 /// Compiles bindings/c/NAME.c, runs it, and gives what it said.

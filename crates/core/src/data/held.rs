@@ -98,3 +98,48 @@ pub(super) fn read(
         false => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use halo_loss::DataShape;
+
+    use super::*;
+    use crate::data::{load, load_as_is};
+
+    #[test]
+    fn lines_in_memory_are_read_as_their_file_is() {
+        let path = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../../testdata/fixtures/trl/kto.jsonl"
+        );
+        let lines = hold(Path::new(path)).unwrap();
+        let options = DataOptions::new(DataShape::Unpaired);
+        let held = load_held(&lines, None, &options).unwrap().dataset;
+        let read = load(&[path], None, &options).unwrap().dataset;
+        assert_eq!((held.records, held.units), (read.records, read.units));
+        let held = look_at_held(&lines, None, Limits::default()).unwrap();
+        let read = load_as_is(&[path], None, Limits::default()).unwrap();
+        assert_eq!(held, read);
+    }
+
+    #[test]
+    fn a_wrong_line_is_named_by_its_place() {
+        let line = |number: usize, text: &str| HeldLine {
+            place: Place {
+                path: PathBuf::new(),
+                line: number,
+            },
+            text: text.into(),
+        };
+        let good = "{\"prompt_ids\": [1], \"completion_ids\": [2], \"label\": true}";
+        let lines = [line(4, good), line(5, "{\"prompt_ids\": [1]}")];
+        let options = DataOptions::new(DataShape::Unpaired);
+        let error = load_held(&lines, None, &options).unwrap_err();
+        assert_eq!(error.place(), Some(&lines[1].place));
+        let said = error.to_string();
+        assert!(said.starts_with("record 5: `completion_ids`"), "{said}");
+        assert!(load_held(&[], None, &options).unwrap_err().is_data());
+    }
+}

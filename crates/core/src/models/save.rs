@@ -225,6 +225,22 @@ impl Decoder {
         Ok(())
     }
 
+    /// The names of all parameters, as [`Decoder::visit`] shows them.
+    pub fn names(&self) -> Vec<String> {
+        self.named().into_keys().collect()
+    }
+
+    /// A copy of one parameter, with its shape; `None` where there is none of that name.
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub fn tensor(&self, name: &str) -> Result<Option<(Vec<usize>, Vec<f32>)>> {
+        match self.named().get(name) {
+            Some(tensor) => Ok(Some((tensor.shape().to_vec(), tensor.to_vec()?))),
+            None => Ok(None),
+        }
+    }
+
     /// Every parameter by name, the adapters' too; a tied head only once.
     pub(crate) fn named(&self) -> BTreeMap<String, Array> {
         base(self).into_iter().chain(adapters(self)).collect()
@@ -267,6 +283,26 @@ pub fn export(model: &Loaded, folder: &Path, dtype: SaveDtype) -> Result<()> {
     }
     atomic::folder(folder, |folder| {
         save_model(&model.decoder, &model.config_json, folder, dtype)?;
+        run_folder::copy_tokenizer(&model.base, folder)
+    })
+}
+
+/// Writes a folder with the adapter alone and the tokenizer's files: what PEFT loads.
+///
+/// # Errors
+/// A model without adapters; a folder that exists already, or what the operating system says.
+pub fn export_adapter(model: &Loaded, folder: &Path) -> Result<()> {
+    let Some(lora) = &model.lora else {
+        return Err(Error::state("this model has no adapter to save"));
+    };
+    if folder.exists() {
+        return Err(
+            Error::parameter(format!("{} exists already", folder.display())).with_argument("out"),
+        );
+    }
+    let base = std::path::absolute(&model.base).map_err(|e| Error::io(&model.base, e))?;
+    atomic::folder(folder, |folder| {
+        save_adapter(&model.decoder, lora, &base, folder)?;
         run_folder::copy_tokenizer(&model.base, folder)
     })
 }

@@ -1,6 +1,6 @@
 //! Attention over a pack's segments.
 
-use std::cell::OnceCell;
+use std::sync::OnceLock;
 
 use halo_kernels::attention::{self, Shape};
 use halo_kernels::gpu;
@@ -14,7 +14,7 @@ pub(crate) struct Layout {
     host: attention::Layout,
     device: Device,
     /// Made at its first use, which knows the heads; every block then has the same.
-    plan: OnceCell<gpu::attention::Plan>,
+    plan: OnceLock<gpu::attention::Plan>,
 }
 
 impl Layout {
@@ -22,7 +22,7 @@ impl Layout {
         Layout {
             host,
             device: device.clone(),
-            plan: OnceCell::new(),
+            plan: OnceLock::new(),
         }
     }
 
@@ -40,7 +40,7 @@ impl Layout {
     /// Keeps the first so many segments.
     pub(crate) fn truncate(&mut self, segments: usize) {
         self.host.segments.truncate(segments);
-        self.plan = OnceCell::new();
+        self.plan = OnceLock::new();
     }
 }
 

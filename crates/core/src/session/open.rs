@@ -7,16 +7,12 @@ use halo_loss::{Loss, Need, weighting};
 use halo_train::{Machine, needs_reference};
 
 use super::trial::classes;
-use super::{Session, Trial};
-use crate::checkpoint;
+use super::{Data, Ready, Session, Trial};
+use crate::checkpoint::{self, Stored};
 use crate::config::TrainConfig;
-use crate::data::{self, Control, DataOptions, Limits};
-use crate::device::Placement;
-use crate::models::{Loaded, Readout, Training, load_for};
+use crate::data::Report;
 use crate::optimizer::Optimizer;
 use crate::records::Lines;
-use crate::reference::{LogpCache, Reference, fingerprint};
-use crate::tokenizer::Tokenizer;
 use crate::{Error, Result, run_folder};
 
 impl Session {
@@ -35,15 +31,20 @@ impl Session {
         trial: Option<&Trial>,
     ) -> Result<Session> {
         config.check()?;
-        let loss = Loss::new(&config.loss, &config.loss_parameters)?;
+        Ready::check(&config)?;
         let out = config.output_dir.clone();
-        if same_folder(&config.model, &out) {
-            let message =
-                "output_dir is the model's own folder: the run would overwrite what it starts from";
-            return Err(Error::parameter(message).with_argument("output_dir"));
-        }
         let made = run_folder::claim(&out, resume)?;
-        Self::prepare(config, loss, resume, trial).inspect_err(|_| {
+        let newest = match resume {
+            true => checkpoint::latest(&out)?,
+            false => None,
+        };
+        let opened = || -> Result<Session> {
+            let mut ready = Ready::load(config)?;
+            let data = ready.read(&ready.config.data)?;
+            let run = Run::prepare(&mut ready, &data, trial, newest.as_deref())?;
+            Ok(run.session(ready))
+        };
+        opened().inspect_err(|_| {
             if made {
                 // Nothing has run: a folder of our own making goes again. The first error is the one to report.
                 let _ = std::fs::remove_dir_all(&out);
@@ -51,101 +52,184 @@ impl Session {
         })
     }
 
-    fn prepare(
-        mut config: TrainConfig,
-        mut loss: Loss,
-        resume: bool,
-        trial: Option<&Trial>,
-    ) -> Result<Session> {
-        let readout = match loss.needs(Need::Scores) {
-            true => Readout::Scores,
-            false => Readout::Logps,
+    /// Begins a run of a model that is ready on these data, new or from a checkpoint's folder. Without `output_dir` it leaves nothing
+    /// on the disk but what [`Session::save`] is asked for.
+    ///
+    /// # Errors
+    /// What is wrong, with the model as it was.
+    pub fn begin(
+        mut ready: Ready,
+        data: &Data,
+        from: Option<&Path>,
+    ) -> Result<Session, Box<(Ready, Error)>> {
+        let out = ready.config.output_dir.clone();
+        let made = match claim(&out, from.is_some()) {
+            Ok(made) => made,
+            Err(error) => return Err(Box::new((ready, error))),
         };
-        let placement = Placement::open(&config.device, &config.dtype)?;
-        let mut model = load_for(
-            &config.model,
-            &config.training(),
-            readout,
-            config.seed,
-            &placement,
+        match Run::prepare(&mut ready, data, None, from) {
+            Ok(run) => Ok(run.session(ready)),
+            Err(error) => {
+                if made {
+                    // As above: nothing has run.
+                    let _ = std::fs::remove_dir_all(&out);
+                }
+                Err(Box::new((ready, error)))
+            }
+        }
+    }
+
+    /// Goes to where a checkpoint stands: one of this run, or of another with the same configuration and data.
+    ///
+    /// # Errors
+    /// A damaged checkpoint, or one of another run: nothing has changed then.
+    pub fn load(&mut self, folder: &Path) -> Result<()> {
+        let ready = &mut self.ready;
+        let stored = checkpoint::read(
+            folder,
+            &ready.config,
+            &ready.model.bank,
+            ready.moving_reference(),
         )?;
-        model.decoder.recompute = config.gradient_checkpointing;
-        let loaded = read_data(&config, &loss, &model)?;
-        let mut report = loaded.report;
-        let (data, held_out) = match trial {
-            None => (loaded.dataset, None),
+        let machine = Machine::restore(
+            ready.config.plan(),
+            Arc::clone(self.machine.data()),
+            self.machine.loss().clone(),
+            &stored.machine,
+        )?;
+        let (metrics, examples) = lines(&ready.config, &machine)?;
+        ready.model.bank.clear()?;
+        stored.apply(&ready.model.bank, &self.optimizer, ready.moving_reference())?;
+        (self.machine, self.metrics, self.examples) = (machine, metrics, examples);
+        (self.tape, self.started, self.finished) = (None, None, false);
+        Ok(())
+    }
+}
+
+/// The folder of a run that a host begins, if it has one; whether it was made now.
+///
+/// # Errors
+/// A run stands there that is not to go on; a folder that cannot be written.
+fn claim(out: &Path, goes_on: bool) -> Result<bool> {
+    if out.as_os_str().is_empty() {
+        return Ok(false);
+    }
+    let holds_run = run_folder::holds_run(out);
+    if holds_run && !goes_on {
+        return Err(Error::state(format!(
+            "output_dir = {}: a run stands there already; load one of its checkpoints, or choose another folder",
+            out.display()
+        )));
+    }
+    run_folder::claim(out, holds_run)
+}
+
+/// What a run adds to a model that is ready.
+struct Run {
+    optimizer: Optimizer,
+    machine: Machine,
+    report: Report,
+    metrics: Option<Lines>,
+    examples: Option<Lines>,
+    held_out: Option<Arc<halo_train::Dataset>>,
+}
+
+impl Run {
+    fn prepare(
+        ready: &mut Ready,
+        data: &Data,
+        trial: Option<&Trial>,
+        from: Option<&Path>,
+    ) -> Result<Run> {
+        let mut report = data.report.clone();
+        let (dataset, held_out) = match trial {
+            None => (Arc::clone(&data.dataset), None),
             Some(trial) => {
-                let (training, held_out) = trial.divide(&loaded.dataset, config.seed)?;
-                trial.shorten(&mut config, training.units.len());
+                let (training, held_out) = trial.divide(&data.dataset, ready.config.seed)?;
+                trial.shorten(&mut ready.config, training.units.len());
                 // the weights must not know the held-out labels
                 [report.desirable, report.undesirable] = classes(&training);
-                (training, Some(Arc::new(held_out)))
+                (Arc::new(training), Some(Arc::new(held_out)))
             }
         };
-        if let Some(target) = config.class_balance {
+        let mut loss = ready.loss.clone();
+        if let Some(target) = ready.config.class_balance {
             let weights =
                 weighting::from_counts(report.desirable as u64, report.undesirable as u64, target)?;
             loss = loss.with_weights(weights)?;
         }
-        let data = Arc::new(data);
         // A trial is measured against the reference even where the loss reads none.
-        let reference = match trial.is_some() || needs_reference(&loss, &data) {
-            true => Some(open_reference(&config, &model, &placement)?),
-            false => None,
-        };
-        let moving = reference
-            .as_ref()
-            .filter(|_| config.reference_sync.is_some());
-        if let Some(reference) = moving {
-            reference.trained(&model.bank)?;
+        if trial.is_some() || needs_reference(&loss, &dataset) {
+            ready.open_reference()?;
         }
-        check_cache(&config, &loss)?;
+        let bank = &ready.model.bank;
+        let moving = ready.moving_reference();
+        if let Some(reference) = moving {
+            reference.trained(bank)?;
+        }
+        check_cache(&ready.config, &loss)?;
 
-        let optimizer = Optimizer::new(config.optimizer(), &model.bank)?;
-        let newest = if resume {
-            checkpoint::latest(&config.output_dir)?
-        } else {
-            None
+        let optimizer = Optimizer::new(ready.config.optimizer(), bank)?;
+        let stored: Option<Stored> = match from {
+            Some(folder) => Some(checkpoint::read(folder, &ready.config, bank, moving)?),
+            None => None,
         };
-        let machine = match newest {
-            Some(folder) => {
-                let state = checkpoint::restore(&folder, &config, &model.bank, &optimizer, moving)?;
-                Machine::restore(config.plan(), data.clone(), loss, &state)?
-            }
-            None => Machine::new(config.plan(), data.clone(), loss)?,
+        let plan = ready.config.plan();
+        let machine = match &stored {
+            Some(stored) => Machine::restore(plan, dataset, loss, &stored.machine)?,
+            None => Machine::new(plan, dataset, loss)?,
         };
-
-        let completed = machine.completed_steps();
-        let out = &config.output_dir;
-        let metrics = Lines::open(&out.join("metrics.jsonl"), completed, None)?;
-        let examples = match config.record_examples {
-            true => {
-                let header = serde_json::to_value(machine.example_header(crate::ENGINE))
-                    .map_err(|e| Error::internal(e.to_string()))?;
-                Some(Lines::open(
-                    &out.join("examples.jsonl"),
-                    completed,
-                    Some(&header),
-                )?)
-            }
-            false => None,
-        };
-        // Last: a folder with this file is a run that can be resumed.
-        run_folder::write_config(&config)?;
-        Ok(Session {
-            config,
-            model,
-            reference,
+        let (metrics, examples) = lines(&ready.config, &machine)?;
+        if let Some(stored) = stored {
+            stored.apply(bank, &optimizer, moving)?;
+        }
+        if !ready.config.output_dir.as_os_str().is_empty() {
+            // Last: a folder with this file is a run that can be resumed.
+            run_folder::write_config(&ready.config)?;
+        }
+        Ok(Run {
             optimizer,
             machine,
-            data,
             report,
             metrics,
             examples,
-            tape: None,
             held_out,
         })
     }
+
+    fn session(self, ready: Ready) -> Session {
+        Session {
+            ready,
+            optimizer: self.optimizer,
+            machine: self.machine,
+            report: self.report,
+            metrics: self.metrics,
+            examples: self.examples,
+            tape: None,
+            started: None,
+            finished: false,
+            held_out: self.held_out,
+        }
+    }
+}
+
+/// The run's records, cut back to the steps that the machine has done; none without a folder.
+fn lines(config: &TrainConfig, machine: &Machine) -> Result<(Option<Lines>, Option<Lines>)> {
+    let (out, completed) = (&config.output_dir, machine.completed_steps());
+    if out.as_os_str().is_empty() {
+        return Ok((None, None));
+    }
+    let metrics = Lines::open(&out.join("metrics.jsonl"), completed, None)?;
+    let examples = match config.record_examples {
+        true => {
+            let header = serde_json::to_value(machine.example_header(crate::ENGINE))
+                .map_err(|e| Error::internal(e.to_string()))?;
+            let path = out.join("examples.jsonl");
+            Some(Lines::open(&path, completed, Some(&header))?)
+        }
+        false => None,
+    };
+    Ok((Some(metrics), examples))
 }
 
 /// # Errors
@@ -170,93 +254,4 @@ fn check_cache(config: &TrainConfig, loss: &Loss) -> Result<()> {
         Some(_) if reads_tokens => refuse(format!("{} reads its tokens one by one", loss.name())),
         Some(_) => Ok(()),
     }
-}
-
-fn read_data(config: &TrainConfig, loss: &Loss, model: &Loaded) -> Result<data::Loaded> {
-    // Data of token ids needs no tokenizer; text without one is refused by the line that has it.
-    let tokenizer = match model.base.join("tokenizer.json").is_file() {
-        true => Some(Tokenizer::load(&model.base)?),
-        false => None,
-    };
-    let options = DataOptions {
-        limits: Limits {
-            max_length: Some(config.max_length),
-            max_prompt_length: config.max_prompt_length,
-            max_completion_length: config.max_completion_length,
-            ..Limits::default()
-        },
-        one_y_per_x: config.one_y_per_x,
-        vocab_size: Some(model.decoder.config().vocab_size),
-        keep_texts: config.record_examples,
-        score_threshold: config.score_threshold,
-        control: control(config, loss)?,
-        ..DataOptions::new(loss.data_shape())
-    };
-    data::load(&config.data, tokenizer.as_ref(), &options)
-}
-
-/// The texts that the loss asks the data step to put before completions.
-///
-/// # Errors
-/// A text for a loss that reads none.
-fn control(config: &TrainConfig, loss: &Loss) -> Result<Option<Control>> {
-    let (desirable, undesirable) = (&config.control_desirable, &config.control_undesirable);
-    if loss.needs(Need::ControlTokens) {
-        let default = Control::default();
-        return Ok(Some(Control {
-            desirable: desirable.clone().unwrap_or(default.desirable),
-            undesirable: undesirable.clone().unwrap_or(default.undesirable),
-        }));
-    }
-    let given = [
-        ("control_desirable", desirable),
-        ("control_undesirable", undesirable),
-    ];
-    match given.iter().find(|(_, text)| text.is_some()) {
-        None => Ok(None),
-        Some((key, _)) => {
-            let message = format!("{key} is set, and {} has no control texts", loss.name());
-            Err(Error::parameter(message).with_argument(*key))
-        }
-    }
-}
-
-/// The reference: another folder's model, or the policy as it starts (frozen copy, or adapter snapshot on the shared base).
-fn open_reference(
-    config: &TrainConfig,
-    policy: &Loaded,
-    placement: &Placement,
-) -> Result<Reference> {
-    let model = match &config.reference {
-        None => policy.decoder.frozen()?,
-        // The adapter's own base: shared, not loaded again.
-        Some(folder) if policy.lora.is_some() && same_folder(folder, &policy.base) => {
-            policy.decoder.frozen()?.without_adapters()
-        }
-        Some(folder) => {
-            let frozen = Training::Frozen;
-            let reference = load_for(folder, &frozen, Readout::Logps, config.seed, placement)?;
-            let reference = reference.decoder;
-            let (ours, theirs) = (
-                policy.decoder.config().vocab_size,
-                reference.config().vocab_size,
-            );
-            if ours != theirs {
-                return Err(Error::model(format!(
-                    "{}: the reference has a vocabulary of {theirs}, the policy one of {ours}",
-                    folder.display()
-                )));
-            }
-            reference
-        }
-    };
-    let cache = match config.cache_path() {
-        Some(path) => Some(LogpCache::open(&path, &fingerprint(&model)?)?),
-        None => None,
-    };
-    Ok(Reference::new(model, cache))
-}
-
-fn same_folder(a: &Path, b: &Path) -> bool {
-    matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
 }

@@ -4,14 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use halo_loss::Label;
-use halo_train::{Answer, Ask, Dataset, Job, Record, Rng, SequenceRef, Unit, Which};
+use halo_train::{Dataset, Record, Rng, Unit, Which};
 
 use super::Session;
 use crate::config::TrainConfig;
 use crate::{Error, Result};
-
-/// Sequences of one forward pass.
-const BATCH: usize = 16;
 
 /// Steps of a trial, unless an epoch has fewer or others are asked for.
 const STEPS: u64 = 50;
@@ -47,35 +44,7 @@ impl Session {
     /// # Errors
     /// A log-probability that is not finite, named by record; a reference that the session does not have.
     pub fn logps(&mut self, data: &Dataset, model: Which) -> Result<Vec<f64>> {
-        let all: Vec<SequenceRef> = (0..data.records.len())
-            .map(|record| SequenceRef {
-                prompt: record,
-                completion: record,
-                grad: false,
-            })
-            .collect();
-        let mut logps = Vec::with_capacity(all.len());
-        for batch in all.chunks(BATCH) {
-            let job = Job::new(data, batch.to_vec());
-            let answer = match (model, &mut self.reference) {
-                (Which::Policy, _) => self.model.decoder.answer(&job.pack, Ask::Sums, false)?.0,
-                (Which::Reference, Some(reference)) => reference.answer(&job, Ask::Sums, data)?,
-                (Which::Reference, None) => {
-                    return Err(Error::state("the session has no reference to ask"));
-                }
-            };
-            match answer {
-                Answer::Logps(sums) => logps.extend(sums),
-                other => return Err(Error::internal(format!("{other:?} is no sums"))),
-            }
-        }
-        match logps.iter().position(|logp| !logp.is_finite()) {
-            None => Ok(logps),
-            Some(index) => Err(Error::state(format!(
-                "the log-probability of held-out record {:?} is {}: the run has diverged",
-                data.records[index].id, logps[index]
-            ))),
-        }
+        self.ready.logps(data, model)
     }
 }
 

@@ -153,6 +153,9 @@ impl Trainer {
                 if error.is_peer() {
                     self.drop_step();
                 }
+                if error.is_host() {
+                    self.hand = None;
+                }
                 Err(error.into())
             }
         }
