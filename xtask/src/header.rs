@@ -10,6 +10,7 @@ mod layout;
 pub(crate) mod rules;
 
 use std::fs;
+use std::path::Path;
 use std::sync::Mutex;
 
 use crate::shell::{Outcome, root};
@@ -58,7 +59,13 @@ fn documents() -> Result<Vec<(&'static str, String)>, String> {
         (API, json + "\n"),
         (SYMBOLS, api.symbols()),
         (LAYOUT, layout::text(&described)?),
-        (LAYOUT_TEST, layout::rust(&described, &modules()?)),
+        (
+            LAYOUT_TEST,
+            layout::rust(
+                &described,
+                &modules(&root().join(CRATE).join("src/lib.rs"), "")?,
+            ),
+        ),
     ])
 }
 
@@ -68,14 +75,20 @@ pub(crate) fn description() -> Result<serde_json::Value, String> {
     serde_json::from_str(&text).map_err(|error| format!("{API}: {error}"))
 }
 
-/// The modules that the crate exports.
-fn modules() -> Result<Vec<String>, String> {
-    let file = root().join(CRATE).join("src/lib.rs");
-    let text = fs::read_to_string(&file).map_err(|error| format!("{}: {error}", file.display()))?;
+/// The modules that a file of the crate exports, and those within, by their paths.
+fn modules(file: &Path, within: &str) -> Result<Vec<String>, String> {
+    let text = fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
     let names = text
         .lines()
         .filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';'));
-    Ok(names.map(str::to_string).collect())
+    let mut all = Vec::new();
+    for name in names {
+        let path = format!("{within}{name}");
+        let file = format!("{CRATE}/src/{}.rs", path.replace("::", "/"));
+        all.push(path.clone());
+        all.extend(modules(&root().join(file), &format!("{path}::"))?);
+    }
+    Ok(all)
 }
 
 /// What cbindgen makes of the crate, without the tags that are for the bindings only.

@@ -14,8 +14,10 @@ use crate::loss::*;
 use crate::pairing::*;
 use crate::refpoint::*;
 use crate::run::*;
+use crate::session::tensor::*;
 use crate::session::*;
 use crate::status::*;
+use crate::trainer::work::*;
 use crate::trainer::*;
 
 /// As abi/layout.lp64 has them: a struct's size; a field's offset and size.
@@ -26,7 +28,7 @@ macro_rules! layout {
             $(
                 let _ = writeln!(text, "{} {}", stringify!($name), size_of::<$name>());
                 $(
-                    let (at, size) = (offset_of!($name, $field), size(|it: &$name| &it.$field));
+                    let (at, size) = (offset_of!($name, $field), space(|it: &$name| &it.$field));
                     let _ = writeln!(text, "{}.{} {at} {size}", stringify!($name), stringify!($field));
                 )*
             )*
@@ -35,7 +37,7 @@ macro_rules! layout {
     };
 }
 
-fn size<T, F>(_: fn(&T) -> &F) -> usize {
+fn space<T, F>(_: fn(&T) -> &F) -> usize {
     size_of::<F>()
 }
 
