@@ -15,8 +15,9 @@ use std::time::Instant;
 use crate::shell::{self, Outcome, cargo, root};
 use link::Linked;
 
-/// The stripped shared library without models. More than this is no small part of somebody's program.
-const SMALL: u64 = 1 << 20;
+/// The stripped shared library without models, in bytes. Of its 1.7 MB Rust's own library is 0.4, the matrix product of the head 0.2
+/// (three instruction sets); what makes it grow beyond this has to say why.
+const SMALL: u64 = 7 << 18;
 
 pub(crate) fn run(arguments: &[String]) -> Outcome {
     if !cfg!(target_os = "linux") {
@@ -106,7 +107,9 @@ fn pack(linked: &Linked, folder: &Path, name: &str) -> Result<PathBuf, String> {
             .arg(folder)
             .arg(name),
     )?;
-    fs::copy(&linked.debug, folder.join(format!("{name}.debug"))).map_err(problem)?;
+    // Debuggers look for it by the name that the library keeps of it.
+    let debug = linked.debug.file_name().unwrap_or_default();
+    fs::copy(&linked.debug, folder.join(debug)).map_err(problem)?;
     Ok(archive)
 }
 

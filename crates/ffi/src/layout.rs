@@ -14,11 +14,11 @@ use crate::loss::*;
 use crate::pairing::*;
 use crate::refpoint::*;
 use crate::run::*;
-use crate::session::*;
 use crate::session::tensor::*;
+use crate::session::*;
 use crate::status::*;
-use crate::trainer::*;
 use crate::trainer::work::*;
+use crate::trainer::*;
 
 /// As abi/layout.lp64 has them: a struct's size; a field's offset and size.
 macro_rules! layout {
@@ -28,7 +28,7 @@ macro_rules! layout {
             $(
                 let _ = writeln!(text, "{} {}", stringify!($name), size_of::<$name>());
                 $(
-                    let (at, size) = (offset_of!($name, $field), of_field(|it: &$name| &it.$field));
+                    let (at, size) = (offset_of!($name, $field), space(|it: &$name| &it.$field));
                     let _ = writeln!(text, "{}.{} {at} {size}", stringify!($name), stringify!($field));
                 )*
             )*
@@ -37,7 +37,7 @@ macro_rules! layout {
     };
 }
 
-fn of_field<T, F>(_: fn(&T) -> &F) -> usize {
+fn space<T, F>(_: fn(&T) -> &F) -> usize {
     size_of::<F>()
 }
 

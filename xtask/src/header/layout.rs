@@ -34,7 +34,8 @@ pub(super) fn rust(api: &Value, modules: &[String]) -> String {
          use std::fmt::Write;\nuse std::mem::offset_of;\n\n",
     );
     let mut modules = modules.to_vec();
-    modules.sort();
+    // rustfmt's order: what is within a module stands before all of it
+    modules.sort_by_key(|module| format!("{module}::~"));
     for module in modules {
         let _ = writeln!(text, "use crate::{module}::*;");
     }
@@ -65,7 +66,7 @@ macro_rules! layout {
             $(
                 let _ = writeln!(text, "{} {}", stringify!($name), size_of::<$name>());
                 $(
-                    let (at, size) = (offset_of!($name, $field), of_field(|it: &$name| &it.$field));
+                    let (at, size) = (offset_of!($name, $field), space(|it: &$name| &it.$field));
                     let _ = writeln!(text, "{}.{} {at} {size}", stringify!($name), stringify!($field));
                 )*
             )*
@@ -74,7 +75,7 @@ macro_rules! layout {
     };
 }
 
-fn of_field<T, F>(_: fn(&T) -> &F) -> usize {
+fn space<T, F>(_: fn(&T) -> &F) -> usize {
     size_of::<F>()
 }
 

@@ -27,7 +27,10 @@ static void work(void) {
 static int child_works(void) {
   struct timespec tick = {0, 10000000};
   int status = 1, ticks;
-  pid_t child = fork();
+  pid_t child;
+  gate_watch(0);
+  child = fork();
+  gate_watch(1);
   if (child == 0) {
     work();
     gate_watch(0);

@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <signal.h>
+#include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -64,6 +65,26 @@ ssize_t write(int file, const void *data, size_t len) {
 ssize_t writev(int file, const struct iovec *parts, int count) {
   if (file == 1 || file == 2) say("writev", file == 1 ? "1" : "2");
   return syscall(SYS_writev, file, parts, count);
+}
+
+pid_t fork(void) {
+  NEXT(fork)
+  say("fork", "");
+  return next();
+}
+
+int posix_spawn(pid_t *child, const char *path, const posix_spawn_file_actions_t *actions, const posix_spawnattr_t *attributes,
+                char *const arguments[], char *const environment[]) {
+  NEXT(posix_spawn)
+  say("posix_spawn", path);
+  return next(child, path, actions, attributes, arguments, environment);
+}
+
+int posix_spawnp(pid_t *child, const char *file, const posix_spawn_file_actions_t *actions, const posix_spawnattr_t *attributes,
+                 char *const arguments[], char *const environment[]) {
+  NEXT(posix_spawnp)
+  say("posix_spawnp", file);
+  return next(child, file, actions, attributes, arguments, environment);
 }
 
 void exit(int status) {
