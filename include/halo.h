@@ -240,7 +240,7 @@ typedef struct halo_head {
   const DLTensor *hidden;
   // f32, bf16 or f16 [v,h].
   const DLTensor *weight;
-  // f32, bf16 or f16 [v]; NULL = none. -infinity masks a word out.
+  // f32, bf16 or f16 [v]; NULL = none. Without softcap, -infinity masks a word out.
   const DLTensor *bias;
   // f32, bf16 or f16 [n,v] instead of the three above.
   const DLTensor *logits;

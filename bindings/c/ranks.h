@@ -68,7 +68,7 @@ static int ranks_sum(double *values, size_t count) {
   int failed;
   if (ranks_line < 0) return 0;
   if ((theirs = malloc(len)) == NULL) return 1;
-  /* One writes first, so that nobody waits for an empty line: what is sent fits into it. */
+  /* One writes while the other reads, then the other way round: however long it is, nobody waits for ever. */
   failed = ranks_move((char *)(ranks_number ? theirs : values), len, !ranks_number);
   failed |= ranks_move((char *)(ranks_number ? values : theirs), len, ranks_number);
   for (i = 0; i < count && !failed; i++) values[i] = values[i] + theirs[i];

@@ -59,7 +59,7 @@ pub struct halo_head {
     pub hidden: *const DLTensor,
     /// f32, bf16 or f16 [v,h].
     pub weight: *const DLTensor,
-    /// f32, bf16 or f16 [v]; NULL = none. -infinity masks a word out.
+    /// f32, bf16 or f16 [v]; NULL = none. Without softcap, -infinity masks a word out.
     pub bias: *const DLTensor,
     /// f32, bf16 or f16 [n,v] instead of the three above.
     pub logits: *const DLTensor,

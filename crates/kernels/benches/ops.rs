@@ -3,6 +3,8 @@
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use halo_kernels::attention::{Cache, Layout, Seg, Shape};
+use halo_kernels::elements::{Elements, bf16};
+use halo_kernels::shaping::Shaping;
 use halo_kernels::{attention, head, matmul, optim, rms_norm, swiglu};
 use std::hint::black_box;
 use std::time::Duration;
@@ -106,6 +108,27 @@ fn log_probability_head(c: &mut Criterion) {
                 None,
                 head::CHUNK,
             )
+        });
+    });
+    let halves: Vec<bf16> = w.iter().map(|x| bf16::from_f32(*x)).collect();
+    group.bench_function("forward, bf16 words, soft cap", |b| {
+        let of_gemma = Shaping {
+            temperature: 1.0,
+            softcap: Some(30.0),
+        };
+        let head = head::Head {
+            w: Elements::Bf16(&halves),
+            shaping: of_gemma,
+            ..head::Head::plain(&hidden, &w, D)
+        };
+        b.iter(|| {
+            let scores = head::Scores {
+                logps: &mut logps,
+                lse: &mut lse,
+                entropy: None,
+                stored: None,
+            };
+            head.forward(&rows, &targets, scores, head::CHUNK)
         });
     });
     group.throughput(Throughput::Elements(2 * product));

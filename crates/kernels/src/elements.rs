@@ -214,10 +214,10 @@ fn find<T: Sync>(x: &[T], fine: impl Fn(&T) -> bool + Sync) -> Option<usize> {
     Some(block * BLOCK + at)
 }
 
-fn cut<'a, T>(
-    mut rest: &'a mut [T],
+fn cut<T>(
+    mut rest: &mut [T],
     lengths: impl Iterator<Item = usize>,
-) -> impl Iterator<Item = &'a mut [T]> {
+) -> impl Iterator<Item = &mut [T]> {
     lengths.map(move |length| {
         let (piece, after) = std::mem::take(&mut rest).split_at_mut(length);
         rest = after;

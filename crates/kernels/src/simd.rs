@@ -145,7 +145,9 @@ pub(crate) fn fold(mut acc: [f32; LANES], f: impl Fn(f32, f32) -> f32) -> f32 {
 mod tests {
     use super::Level;
     use crate::attention::{Cache, Layout, Seg, Shape, backward, cached, forward};
+    use crate::elements::{Elements, ElementsMut};
     use crate::rope::RopeTable;
+    use crate::shaping::Shaping;
     use crate::{head, optim, rms_norm, rope, swiglu};
     use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -232,11 +234,70 @@ mod tests {
             &x, &words, d, &lse, &rows, &targets, &[1.0; 4], &mut dh, &mut dw, 64,
         )?;
         out.extend([logps, lse, u, dh, dw]);
+        out.extend(shaped_head(&x, &words, d)?);
 
         let cfg = optim::AdamW::default();
         let (mut p, mut m, mut v) = (x.clone(), vec![0.0; n * d], vec![0.0; n * d]);
         optim::step(&mut p, &dy, &mut m, &mut v, 1, &cfg, true, 0.5)?;
         out.extend([p, m, v, vec![optim::sum_squares(&x) as f32]]);
+        Ok(out)
+    }
+
+    /// The head with everything that may be asked of it, and the same of logits.
+    fn shaped_head(x: &[f32], words: &[f32], d: usize) -> Result<Vec<Vec<f32>>, crate::Error> {
+        let (bias, shaping) = (
+            values(300, 7),
+            Shaping {
+                temperature: 0.7,
+                softcap: Some(2.0),
+            },
+        );
+        let head = head::Head {
+            bias: Some(&bias),
+            shaping,
+            ..head::Head::plain(x, words, d)
+        };
+        let logits = head::logits::Logits {
+            values: Elements::F32(words),
+            v: d,
+            shaping,
+        };
+        let rows = [0, 1, 5];
+        let mut out = vec![];
+        for from_logits in [false, true] {
+            let (mut logps, mut lse, mut entropy) = (vec![0.0; 3], vec![0.0; 3], vec![0.0; 3]);
+            let mut u = vec![0.0; 3 * d];
+            let scores = head::Scores {
+                logps: &mut logps,
+                lse: &mut lse,
+                entropy: Some(&mut entropy),
+                stored: (!from_logits).then_some(&mut u),
+            };
+            match from_logits {
+                true => logits.forward(&rows, &[7, 0, 1], scores)?,
+                false => head.forward(&rows, &[7, 0, 1], scores, 2)?,
+            }
+            let seeds = head::Seeds {
+                lse: &lse,
+                dlogps: &[1.0, -0.5, 2.0],
+                entropy: Some((&entropy, &[0.5, 1.0, -1.0])),
+            };
+            let (mut dh, mut dx) = (vec![0.0; x.len()], words.to_vec());
+            match from_logits {
+                true => {
+                    let place = head::logits::Place::Over(ElementsMut::F32(&mut dx));
+                    head::logits::backward(place, d, shaping, &rows, &[7, 0, 1], seeds)?;
+                }
+                false => {
+                    let grads = head::Grads {
+                        dhidden: Some(&mut dh),
+                        ..Default::default()
+                    };
+                    head.backward(&rows, &[7, 0, 1], seeds, grads, 2)?;
+                }
+            }
+            out.extend([logps, lse, entropy, u, dh, dx]);
+        }
         Ok(out)
     }
 

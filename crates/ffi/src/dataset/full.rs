@@ -58,6 +58,13 @@ pub(super) fn add_json(records: &mut Records, line: &str) -> Outcome {
     Ok(())
 }
 
+pub(super) fn text(prompt: &str, completion: &str) -> Outcome<Content> {
+    Ok(Content::Text {
+        prompt: prompt.into(),
+        completion: completion.into(),
+    })
+}
+
 pub(super) fn diagnose(records: &Records, known: &Knowledge) -> Outcome<String> {
     let known = Known {
         weak: known.weak,
@@ -84,11 +91,6 @@ pub(super) fn as_tokens(
         ..DataOptions::new(shape)
     };
     Ok(records.load(None, &options)?.dataset)
-}
-
-/// Names the build; this one has everything.
-pub(super) fn absent(what: &str) -> Failure {
-    Failure::new(HALO_E_UNSUPPORTED, "library.session", what)
 }
 
 impl Records {
@@ -219,6 +221,7 @@ fn put(line: &mut Map<String, Value>, key: &str, value: Value) {
 fn failure(error: halo_core::Error, records: Option<&Records>) -> Failure {
     let code = match &error {
         error if error.is_data() => HALO_E_DATA,
+        error if missing(error) => HALO_E_NOT_FOUND,
         error if error.is_io() => HALO_E_IO,
         _ => HALO_E_INVALID_ARGUMENT,
     };
@@ -231,4 +234,10 @@ fn failure(error: halo_core::Error, records: Option<&Records>) -> Failure {
         Some(number) => failure.example(number),
         None => failure,
     }
+}
+
+fn missing(error: &halo_core::Error) -> bool {
+    let source = std::error::Error::source(error);
+    let io = source.and_then(|source| source.downcast_ref::<std::io::Error>());
+    io.is_some_and(|io| io.kind() == std::io::ErrorKind::NotFound)
 }

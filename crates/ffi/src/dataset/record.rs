@@ -52,17 +52,11 @@ fn content(host: &Host, record: &halo_record) -> Outcome<Content> {
     let completion = text(host, "record.completion", record.completion)?;
     let tokens = host.slice(1, "record.tokens", record.tokens, record.token_count)?;
     if tokens.is_empty() {
-        if !cfg!(feature = "session") && !(prompt.is_empty() && completion.is_empty()) {
-            return Err(super::full::absent("a record's text"));
-        }
         if completion.is_empty() {
             let message = "the record has neither tokens nor a completion".into();
             return refuse(HALO_E_DATA, "record.completion", message);
         }
-        return Ok(Content::Text {
-            prompt: prompt.into(),
-            completion: completion.into(),
-        });
+        return super::full::text(prompt, completion);
     }
     if !(prompt.is_empty() && completion.is_empty()) {
         let message = "the record has tokens and text: give one of them".into();

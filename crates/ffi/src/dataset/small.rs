@@ -6,7 +6,7 @@ use halo_loss::DataShape;
 use halo_train::Dataset;
 use serde::Deserialize;
 
-use super::records::Records;
+use super::records::{Content, Records};
 use crate::failure::{Failure, Outcome};
 use crate::status::*;
 
@@ -25,6 +25,10 @@ pub(super) fn add_json(_records: &mut Records, _line: &str) -> Outcome {
     Err(absent("lines of JSON"))
 }
 
+pub(super) fn text(_prompt: &str, _completion: &str) -> Outcome<Content> {
+    Err(absent("a record's text"))
+}
+
 pub(super) fn diagnose(_records: &Records, _known: &Options) -> Outcome<String> {
     Err(absent("the diagnosis of data"))
 }
@@ -37,7 +41,7 @@ pub(super) fn as_tokens(
     Err(absent("lines of JSON"))
 }
 
-pub(super) fn absent(what: &str) -> Failure {
+fn absent(what: &str) -> Failure {
     let message = format!(
         "{what}: this is the small build of libhalo; the full one (feature \"session\") reads text and files"
     );

@@ -165,7 +165,7 @@ impl Inputs {
 fn shaping(head: &halo_head) -> Result<Shaping, (&'static str, String)> {
     let number = |site, given: f64| match given {
         0.0 => Ok(None),
-        given if given >= 1e-6 && given <= 1e6 => Ok(Some(given as f32)),
+        given if (1e-6..=1e6).contains(&given) => Ok(Some(given as f32)),
         _ => Err((
             site,
             format!("{site} = {given} is outside 1e-6..=1e6, and not 0"),

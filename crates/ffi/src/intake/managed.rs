@@ -35,7 +35,8 @@ pub(crate) fn owned_tensor(shape: &[usize], values: Vec<f32>) -> *mut DLManagedT
     for at in (1..shape.len()).rev() {
         strides[at - 1] = strides[at] * shape[at];
     }
-    let dl_tensor = DLTensor::on_cpu(shape.len());
+    // DLPack's code and width of f32; the pointers follow once nothing moves any more.
+    let dl_tensor = DLTensor::of(std::ptr::null_mut(), 2, 32, &shape);
     let owner = Box::into_raw(Box::new(Owner {
         managed: DLManagedTensorVersioned {
             major: 1,

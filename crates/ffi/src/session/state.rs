@@ -123,6 +123,10 @@ impl Session {
     }
 
     pub(super) fn evaluate(&mut self, watch: &Watch) -> Outcome {
+        if self.eval.is_some() && self.train.is_some() {
+            // Class weights come from the training data, before the first step as behind it.
+            self.begin(None)?;
+        }
         let Some(data) = &self.eval else {
             return Err(out_of_order(
                 "there are no data to evaluate on: attach some as \"eval\" first",

@@ -92,7 +92,7 @@ static void with_readers(const char *file) {
   halo_record r;
   uint64_t all;
   DONE(halo_dataset_new(&data, &err));
-  REFUSED(halo_dataset_load(data, "/nowhere.jsonl", NULL, &err), HALO_E_IO, "nowhere");
+  REFUSED(halo_dataset_load(data, "/nowhere.jsonl", NULL, &err), HALO_E_NOT_FOUND, "nowhere");
   REFUSED(halo_dataset_load(data, file, "{\"limt\": 2}", &err), HALO_E_NOT_FOUND, "did you mean \"limit\"?");
   DONE(halo_dataset_load(data, file, "{\"limit\": 2}", &err));
   CHECK(halo_dataset_count(data) == 2);

@@ -294,7 +294,7 @@ fn words_that_are_masked_out_have_no_part() {
     let mut rng = Rng(34);
     let (hidden, w) = (rng.vec(n * d, 1.0), rng.vec(v * d, 1.0));
     // The first block as a whole, and single words.
-    let masked = |j: usize| j < 256 || j % 5 == 0;
+    let masked = |j: usize| j < 256 || j.is_multiple_of(5);
     let bias: Vec<f32> = (0..v)
         .map(|j| if masked(j) { f32::NEG_INFINITY } else { 0.0 })
         .collect();
