@@ -96,7 +96,8 @@ class Loss:
         float32 and float64 arrays that are contiguous are read where they are.
         """
         if z0 is not None:
-            columns["common_refpoint" if np.ndim(z0) == 0 else "refpoint"] = z0  # type: ignore[literal-required]
+            common = isinstance(z0, float) or np.ndim(z0) == 0
+            columns["common_refpoint" if common else "refpoint"] = z0  # type: ignore[literal-required]
         if counts is not None:
             columns["global_count"], columns["global_tokens"], columns["global_desirable_tokens"] = counts
         batch = Batch(columns)
