@@ -134,6 +134,17 @@ pub(crate) fn there(program: &str) -> bool {
     Command::new(program).arg("--version").output().is_ok()
 }
 
+/// Starts so many processes of a program under MPI, more than cores and as any user: OpenMPI asks twice.
+pub(crate) fn ranks(starter: impl AsRef<std::ffi::OsStr>, count: usize) -> Command {
+    let mut command = Command::new(starter);
+    command
+        .env("OMPI_ALLOW_RUN_AS_ROOT", "1")
+        .env("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1")
+        .env("OMPI_MCA_rmaps_base_oversubscribe", "1")
+        .args(["-n", &count.to_string()]);
+    command
+}
+
 /// Runs a program to its end and gives what it wrote.
 pub(crate) fn output(command: &mut Command) -> Result<String, String> {
     let name = command.get_program().to_string_lossy().into_owned();

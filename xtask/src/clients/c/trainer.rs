@@ -5,7 +5,7 @@ use std::fs;
 use std::process::Command;
 
 use super::STRICT;
-use crate::clients::{Library, output, there};
+use crate::clients::{Library, output, ranks, there};
 use crate::shell::{Outcome, root};
 
 pub(super) fn run(library: &Library) -> Outcome {
@@ -27,11 +27,9 @@ pub(super) fn run(library: &Library) -> Outcome {
     }
     let flags = flags(&["-DWITH_MPI"]);
     let program = library.compile("mpicc", &flags, source, "host_model_mpi")?;
-    runs("processes of MPI", &[2], |ranks| {
-        let mut command = Command::new("mpirun");
-        // A test machine has few cores, and its only user may be root.
-        command.args(["--allow-run-as-root", "--oversubscribe", "-np"]);
-        command.arg(ranks.to_string()).arg(&program);
+    runs("processes of MPI", &[2], |count| {
+        let mut command = ranks("mpirun", count);
+        command.arg(&program);
         command
     })
 }
