@@ -47,7 +47,7 @@ def library() -> Path:
         return Path(given)
     if not (REPOSITORY / "crates" / "ffi" / "Cargo.toml").exists():
         sys.exit("libhalo's sources are not beside this package: set HALO_LIBRARY to a built library")
-    build = ["cargo", "build", "--release", "--package", "halo-ffi", "--message-format", "short"]
+    build = ["cargo", "build", "--release", "--package", "halo-ffi", "--no-default-features", "--message-format", "short"]
     features = os.environ.get("HALO_FEATURES")
     if features:
         build += ["--features", features]
