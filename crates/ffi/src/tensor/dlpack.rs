@@ -34,26 +34,6 @@ pub(crate) struct Code {
     pub(crate) lanes: u16,
 }
 
-impl DLTensor {
-    /// Of f32 on the CPU, with so many dimensions; its pointers are still to be set.
-    pub(crate) fn on_cpu(dims: usize) -> DLTensor {
-        let (_, class, bits, _) = Dtype::F32.row();
-        DLTensor {
-            data: std::ptr::null_mut(),
-            device: Device { kind: 1, id: 0 },
-            ndim: dims as i32,
-            dtype: Code {
-                class,
-                bits,
-                lanes: 1,
-            },
-            shape: std::ptr::null(),
-            strides: std::ptr::null(),
-            byte_offset: 0,
-        }
-    }
-}
-
 /// Types of elements that this version reads.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Dtype {
