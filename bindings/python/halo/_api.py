@@ -11,7 +11,7 @@ CDEF = """\
 typedef struct { int32_t device_type; int32_t device_id; } DLDevice;
 typedef struct { uint8_t code; uint8_t bits; uint16_t lanes; } DLDataType;
 typedef struct { void *data; DLDevice device; int32_t ndim; DLDataType dtype; int64_t *shape; int64_t *strides; uint64_t byte_offset; } DLTensor;
-struct DLManagedTensorVersioned;
+typedef struct DLManagedTensorVersioned DLManagedTensorVersioned;
 typedef int32_t halo_status;
 typedef uint32_t halo_work_kind;
 typedef struct halo_blob halo_blob;
@@ -35,7 +35,7 @@ typedef struct halo_run halo_run;
 typedef struct halo_error halo_error;
 typedef struct halo_work halo_work;
 typedef struct halo_answer halo_answer;
-typedef void (*halo_proc)();
+typedef void (*halo_proc)(void);
 typedef int32_t (*halo_progress_fn)(void *user, const char *phase, uint64_t done, uint64_t total);
 typedef int32_t (*halo_text_fn)(void *user, const char *text, size_t len);
 struct halo_batch {

@@ -10,13 +10,10 @@ pub(super) fn function(function: &Value) -> String {
     if function["fallible"] == true {
         params.push("halo_error *err".into());
     }
-    let params = match params.is_empty() {
-        true => "void".into(),
-        false => params.join(", "),
-    };
     format!(
-        "{}({params})",
-        named(text(function, "returns"), text(function, "name"))
+        "{}({})",
+        named(text(function, "returns"), text(function, "name")),
+        joined(&params)
     )
 }
 
@@ -31,8 +28,16 @@ pub(super) fn callback(callback: &Value) -> String {
             text(callback, "returns"),
             &format!("(*{})", text(callback, "name"))
         ),
-        params.join(", ")
+        joined(&params)
     )
+}
+
+/// Without parameters C says so.
+fn joined(params: &[String]) -> String {
+    match params.is_empty() {
+        true => "void".into(),
+        false => params.join(", "),
+    }
 }
 
 /// `const char *name`, `char site[64]`.
