@@ -7,6 +7,7 @@
 
 mod api;
 mod c;
+pub(crate) mod items;
 mod layout;
 mod node;
 mod prototype;

@@ -216,13 +216,7 @@ impl Host {
     /// # Errors
     /// As [`Host::options`].
     pub(crate) fn inout<T: Sized32>(&self, argument: usize, place: *mut T) -> Outcome<InOut<T>> {
-        check(argument, T::NAME, place, 1)?;
-        // SAFETY: every struct begins with its size.
-        let size = unsafe { place.cast::<u32>().read() } as usize;
-        if !(8..=ABSURD).contains(&size) {
-            let message = format!("{}: struct_size = {size} is none: use HALO_INIT", T::NAME);
-            return Err(Failure::new(HALO_E_ABI, T::NAME, message).argument(argument));
-        }
+        let size = struct_size(argument, place)?;
         let known = size.min(size_of::<T>());
         // SAFETY: the host's struct is `size` bytes long, by the rules of the header.
         let tail =
@@ -251,13 +245,7 @@ impl Host {
     /// # Errors
     /// NULL; a size that is none.
     pub(crate) fn result<T: Sized32>(&self, argument: usize, place: *mut T) -> Outcome<InOut<T>> {
-        check(argument, T::NAME, place, 1)?;
-        // SAFETY: every struct begins with its size.
-        let size = unsafe { place.cast::<u32>().read() } as usize;
-        if !(8..=ABSURD).contains(&size) {
-            let message = format!("{}: struct_size = {size} is none: use HALO_INIT", T::NAME);
-            return Err(Failure::new(HALO_E_ABI, T::NAME, message).argument(argument));
-        }
+        let size = struct_size(argument, place)?;
         // SAFETY: zeros are a value of T.
         let value: T = unsafe { std::mem::zeroed() };
         Ok(InOut { place, size, value })
@@ -348,6 +336,18 @@ impl<T: Sized32> InOut<T> {
                 .copy_from(from, known - start);
         }
     }
+}
+
+/// How long the host believes its struct to be.
+fn struct_size<T: Sized32>(argument: usize, place: *const T) -> Outcome<usize> {
+    check(argument, T::NAME, place, 1)?;
+    // SAFETY: not NULL, aligned, and every struct begins with its size.
+    let size = unsafe { place.cast::<u32>().read() } as usize;
+    if (8..=ABSURD).contains(&size) {
+        return Ok(size);
+    }
+    let message = format!("{}: struct_size = {size} is none: use HALO_INIT", T::NAME);
+    Err(Failure::new(HALO_E_ABI, T::NAME, message).argument(argument))
 }
 
 /// Not NULL, aligned, and not longer than memory.

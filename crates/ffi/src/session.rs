@@ -5,7 +5,7 @@
 #[cfg(feature = "session")]
 mod begin;
 #[cfg(feature = "session")]
-mod error;
+pub(crate) mod error;
 #[cfg(feature = "session")]
 mod generate;
 #[cfg(feature = "session")]

@@ -4,6 +4,7 @@ pub mod halos;
 pub mod rotate;
 pub mod trl;
 
+use halo_loss::Scope;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, choose, name_of};
@@ -28,6 +29,14 @@ impl Mismatch {
         ("trl", Mismatch::Trl),
         ("halos", Mismatch::Halos),
     ];
+
+    /// What shares one z₀ unless it is said: the step; a micro-batch as TRL and HALOs do, which build their pairs in it.
+    pub fn scope(self) -> Scope {
+        match self {
+            Mismatch::Rotate => Scope::Step,
+            Mismatch::Trl | Mismatch::Halos => Scope::Microbatch,
+        }
+    }
 }
 
 impl std::fmt::Display for Mismatch {

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use serde_json::Value;
 
-use super::rules::{bare, find, list, word};
+use super::items::{bare, find, list, word};
 
 /// One line a struct with its size, one line a field with its offset and size.
 ///

@@ -2,7 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
-use super::prototype::{list, mentions, named, text};
+use super::items::{bare, list, word};
+use super::prototype::{mentions, named};
 
 /// The declarations.
 pub(super) fn module(api: &Value) -> String {
@@ -62,32 +63,32 @@ pub(super) fn types(api: &Value) -> String {
          /** Log-probabilities and their kin: as many digits as the arrays have. Plain arrays are read as float64. */\n\
          export type Floats = Float32Array | Float64Array | readonly number[];\n",
     );
-    for record in list(api, "structs").filter(|record| text(record, "name") == "halo_batch") {
+    for record in list(api, "structs").filter(|record| word(record, "name") == "halo_batch") {
         out += &format!(
             "\n/**\n * {}\n */\nexport interface Columns {{\n",
-            text(record, "doc").replace('\n', "\n *\n * ")
+            word(record, "doc").replace('\n', "\n *\n * ")
         );
         for field in list(record, "fields") {
-            let (kind, shape) = match (element(field), text(field, "type")) {
+            let (kind, shape) = match (element(field), word(field, "type")) {
                 (Some(Some(array)), _) => {
                     let plain = match array.starts_with("Big") {
                         true => "readonly (number | bigint)[]",
-                        false if text(field, "name") == "label" => "readonly (number | boolean)[]",
+                        false if word(field, "name") == "label" => "readonly (number | boolean)[]",
                         false => "readonly number[]",
                     };
                     (
                         format!("{array} | {plain}"),
-                        format!(" ({})", text(field, "len")),
+                        format!(" ({})", word(field, "len")),
                     )
                 }
-                (Some(None), _) => ("Floats".into(), format!(" ({})", text(field, "len"))),
+                (Some(None), _) => ("Floats".into(), format!(" ({})", word(field, "len"))),
                 (None, "double") => ("number".into(), String::new()),
                 _ => continue,
             };
             out += &format!(
                 "  /** {}{shape} */\n  {}?: {kind};\n",
-                text(field, "doc"),
-                camel(text(field, "name"))
+                word(field, "doc"),
+                camel(word(field, "name"))
             );
         }
         out += "}\n";
@@ -96,7 +97,7 @@ pub(super) fn types(api: &Value) -> String {
 }
 
 fn by_name(api: &Value, key: &str, value: impl Fn(&Value) -> Value) -> Value {
-    let pairs = list(api, key).map(|item| (text(item, "name").to_string(), value(item)));
+    let pairs = list(api, key).map(|item| (word(item, "name").to_string(), value(item)));
     let kept = pairs.filter(|(_, value)| !value.as_object().is_some_and(Map::is_empty));
     Value::Object(kept.collect())
 }
@@ -105,13 +106,13 @@ fn by_name(api: &Value, key: &str, value: impl Fn(&Value) -> Value) -> Value {
 fn function(function: &Value, callbacks: &Value) -> String {
     let mut params: Vec<String> = list(function, "params")
         .map(|param| {
-            let direction = match text(param, "pass") {
+            let direction = match word(param, "pass") {
                 "out_handle" | "out" => "_Out_ ",
                 "inout" => "_Inout_ ",
                 _ => "",
             };
-            let kind = pointed(text(param, "type"), callbacks);
-            format!("{direction}{}", named(&kind, text(param, "name")))
+            let kind = pointed(word(param, "type"), callbacks);
+            format!("{direction}{}", named(&kind, word(param, "name")))
         })
         .collect();
     if function["fallible"] == true {
@@ -119,7 +120,7 @@ fn function(function: &Value, callbacks: &Value) -> String {
     }
     format!(
         "{}({})",
-        named(text(function, "returns"), text(function, "name")),
+        named(word(function, "returns"), word(function, "name")),
         params.join(", ")
     )
 }
@@ -127,14 +128,14 @@ fn function(function: &Value, callbacks: &Value) -> String {
 /// Structs may hold callbacks, so callbacks come first and see structs as addresses.
 fn callback(callback: &Value) -> Value {
     let params: Vec<String> = list(callback, "params")
-        .map(|param| match text(param, "type") {
+        .map(|param| match word(param, "type") {
             kind if kind.ends_with('*') && !kind.contains("char") => "void *".into(),
             kind => kind.to_string(),
         })
         .collect();
     format!(
         "{}({})",
-        named(text(callback, "returns"), text(callback, "name")),
+        named(word(callback, "returns"), word(callback, "name")),
         params.join(", ")
     )
     .into()
@@ -142,8 +143,8 @@ fn callback(callback: &Value) -> Value {
 
 fn fields(record: &Value, callbacks: &Value) -> Value {
     let fields = list(record, "fields").map(|field| {
-        let kind = pointed(text(field, "type"), callbacks);
-        (text(field, "name").to_string(), kind.into())
+        let kind = pointed(word(field, "type"), callbacks);
+        (word(field, "name").to_string(), kind.into())
     });
     Value::Object(fields.collect())
 }
@@ -160,7 +161,7 @@ fn pointed(kind: &str, callbacks: &Value) -> String {
 fn columns(record: &Value) -> Value {
     let columns = list(record, "fields").filter_map(|field| {
         let array = element(field)?;
-        let name = text(field, "name");
+        let name = word(field, "name");
         Some((camel(name), json!([name, array, field["len"]])))
     });
     Value::Object(columns.collect())
@@ -169,8 +170,8 @@ fn columns(record: &Value) -> Value {
 /// JavaScript's name of each number → C's.
 fn numbers(record: &Value) -> Value {
     let numbers = list(record, "fields")
-        .filter(|field| text(field, "type") == "double")
-        .map(|field| (camel(text(field, "name")), field["name"].clone()));
+        .filter(|field| word(field, "type") == "double")
+        .map(|field| (camel(word(field, "name")), field["name"].clone()));
     Value::Object(numbers.collect())
 }
 
@@ -180,10 +181,7 @@ fn element(field: &Value) -> Option<Option<&'static str>> {
     if field["dtype"] == true {
         return Some(None);
     }
-    let element = text(field, "type")
-        .trim_start_matches("const ")
-        .trim_end_matches([' ', '*']);
-    Some(Some(match element {
+    Some(Some(match bare(word(field, "type")).0 {
         "int8_t" => "Int8Array",
         "uint8_t" => "Uint8Array",
         "int32_t" => "Int32Array",

@@ -2,17 +2,19 @@
 
 use serde_json::Value;
 
+use super::items::{list, word};
+
 /// `halo_status halo_loss_new(const char *name, .., halo_error *err)`.
 pub(super) fn function(function: &Value) -> String {
     let mut params: Vec<String> = list(function, "params")
-        .map(|param| named(text(param, "type"), text(param, "name")))
+        .map(|param| named(word(param, "type"), word(param, "name")))
         .collect();
     if function["fallible"] == true {
         params.push("halo_error *err".into());
     }
     format!(
         "{}({})",
-        named(text(function, "returns"), text(function, "name")),
+        named(word(function, "returns"), word(function, "name")),
         joined(&params)
     )
 }
@@ -20,13 +22,13 @@ pub(super) fn function(function: &Value) -> String {
 /// `int32_t (*halo_progress)(void *user, ..)`.
 pub(super) fn callback(callback: &Value) -> String {
     let params: Vec<String> = list(callback, "params")
-        .map(|param| named(text(param, "type"), text(param, "name")))
+        .map(|param| named(word(param, "type"), word(param, "name")))
         .collect();
     format!(
         "{}({})",
         named(
-            text(callback, "returns"),
-            &format!("(*{})", text(callback, "name"))
+            word(callback, "returns"),
+            &format!("(*{})", word(callback, "name"))
         ),
         joined(&params)
     )
@@ -49,19 +51,9 @@ pub(super) fn named(kind: &str, name: &str) -> String {
     }
 }
 
-/// The array of a key, or nothing.
-pub(super) fn list<'a>(value: &'a Value, key: &str) -> impl Iterator<Item = &'a Value> {
-    value[key].as_array().into_iter().flatten()
-}
-
-/// The text of a key, or nothing.
-pub(super) fn text<'a>(value: &'a Value, key: &str) -> &'a str {
-    value[key].as_str().unwrap_or("")
-}
-
 /// Whether any function, callback or struct speaks of a type that is not the interface's own.
 pub(super) fn mentions(api: &Value, kind: &str) -> bool {
-    let of = |value: &Value| text(value, "type").contains(kind);
+    let of = |value: &Value| word(value, "type").contains(kind);
     ["functions", "callbacks"]
         .iter()
         .flat_map(|key| list(api, key))

@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 
-use super::prototype::{callback, function, list, mentions, named, text};
+use super::items::{bare, list, word};
+use super::prototype::{callback, function, mentions, named};
 
 /// DLPack 1.x, whose types are not the interface's own.
 const DLPACK: &str = "\
@@ -24,42 +25,42 @@ pub(super) fn module(api: &Value) -> String {
     for constant in list(api, "constants") {
         out += &format!(
             "#: {}\n{} = {}\n",
-            text(constant, "doc"),
-            text(constant, "name"),
+            word(constant, "doc"),
+            word(constant, "name"),
             constant["value"]
         );
     }
     out += "\n#: The parameters of each function that can fail, as halo_error.argument counts them.\nPARAMETERS = {\n";
     for function in list(api, "functions").filter(|function| function["fallible"] == true) {
         let names: Vec<String> = list(function, "params")
-            .map(|param| format!("{:?}", text(param, "name")))
+            .map(|param| format!("{:?}", word(param, "name")))
             .collect();
         let comma = if names.len() == 1 { "," } else { "" };
         out += &format!(
             "    {:?}: ({}{comma}),\n",
-            text(function, "name"),
+            word(function, "name"),
             names.join(", ")
         );
     }
     out += "}\n\n";
     out += "#: The arrays of each struct: numpy's dtype (None = as the struct's dtype says) and length.\nCOLUMNS: dict[str, dict[str, tuple[str | None, str]]] = {\n";
     for record in list(api, "structs").filter(|record| columns(record).next().is_some()) {
-        out += &format!("    {:?}: {{\n", text(record, "name"));
+        out += &format!("    {:?}: {{\n", word(record, "name"));
         for field in columns(record) {
             let dtype = match field["dtype"] == true {
                 true => "None".into(),
-                false => format!("{:?}", dtype(text(field, "type"))),
+                false => format!("{:?}", dtype(word(field, "type"))),
             };
             out += &format!(
                 "        {:?}: ({dtype}, {:?}),\n",
-                text(field, "name"),
-                text(field, "len")
+                word(field, "name"),
+                word(field, "len")
             );
         }
         out += "    },\n";
     }
     out += "}\n";
-    for record in list(api, "structs").filter(|record| text(record, "name") == "halo_batch") {
+    for record in list(api, "structs").filter(|record| word(record, "name") == "halo_batch") {
         out += &rows(record);
     }
     out
@@ -73,25 +74,25 @@ fn declarations(api: &Value) -> String {
     for alias in list(api, "aliases") {
         out += &format!(
             "typedef {};\n",
-            named(text(alias, "type"), text(alias, "name"))
+            named(word(alias, "type"), word(alias, "name"))
         );
     }
     for handle in list(api, "opaque") {
-        let name = text(handle, "name");
+        let name = word(handle, "name");
         out += &format!("typedef struct {name} {name};\n");
     }
     // Callbacks may speak of structs, and structs hold callbacks.
     for record in list(api, "structs") {
-        let name = text(record, "name");
+        let name = word(record, "name");
         out += &format!("typedef struct {name} {name};\n");
     }
     for kind in list(api, "callbacks") {
         out += &format!("typedef {};\n", callback(kind));
     }
     for record in list(api, "structs") {
-        out += &format!("struct {} {{\n", text(record, "name"));
+        out += &format!("struct {} {{\n", word(record, "name"));
         for field in list(record, "fields") {
-            out += &format!("  {};\n", named(text(field, "type"), text(field, "name")));
+            out += &format!("  {};\n", named(word(field, "type"), word(field, "name")));
         }
         out += "};\n";
     }
@@ -105,10 +106,10 @@ fn declarations(api: &Value) -> String {
 fn rows(record: &Value) -> String {
     let mut out = format!(
         "\n\nclass Columns(TypedDict, total=False):\n    \"\"\"{}\"\"\"\n",
-        text(record, "doc").replace('\n', "\n\n    ")
+        word(record, "doc").replace('\n', "\n\n    ")
     );
     for field in list(record, "fields") {
-        let (name, kind) = (text(field, "name"), text(field, "type"));
+        let (name, kind) = (word(field, "name"), word(field, "type"));
         let (python, shape) = match (kind, field["len"].as_str()) {
             (_, Some(len)) => {
                 let dtype = match field["dtype"] == true {
@@ -122,7 +123,7 @@ fn rows(record: &Value) -> String {
         };
         out += &format!(
             "\n    {name}: {python}\n    \"\"\"{}{shape}\"\"\"\n",
-            text(field, "doc")
+            word(field, "doc")
         );
     }
     out
@@ -135,7 +136,7 @@ fn columns(record: &Value) -> impl Iterator<Item = &Value> {
 
 /// What an array's elements are, if numpy has a name for them.
 fn element(field: &Value) -> Option<&'static str> {
-    match (field["dtype"] == true, dtype(text(field, "type"))) {
+    match (field["dtype"] == true, dtype(word(field, "type"))) {
         (true, _) => Some("batch"),
         (false, "") => None,
         (false, known) => Some(known),
@@ -144,10 +145,7 @@ fn element(field: &Value) -> Option<&'static str> {
 
 /// numpy's word for a pointer's elements.
 fn dtype(kind: &str) -> &'static str {
-    match kind
-        .trim_start_matches("const ")
-        .trim_end_matches([' ', '*'])
-    {
+    match bare(kind).0 {
         "int8_t" => "int8",
         "uint8_t" => "uint8",
         "int32_t" => "int32",

@@ -4,7 +4,9 @@ mod words;
 
 use serde_json::Value;
 
-use words::{cell, declared, passing, prose, rules};
+use super::items::{list, word};
+use super::prototype;
+use words::{cell, passing, prose, rules};
 
 /// What a page must know beside the interface: the comment at the top of halo.h.
 pub(super) fn page(api: &Value, header: &str) -> String {
@@ -60,8 +62,8 @@ impl Page<'_> {
         self.line("\n## Functions\n");
         let api = self.api;
         for noun in nouns {
-            let names: Vec<String> = items(api, "functions")
-                .map(|function| text(function, "name"))
+            let names: Vec<String> = list(api, "functions")
+                .map(|function| word(function, "name"))
                 .filter(|name| noun_of(api, name) == *noun)
                 .map(|name| format!("[`{name}`](#{name})"))
                 .collect();
@@ -74,9 +76,9 @@ impl Page<'_> {
     /// In the order in which their functions and structs are declared; the library as a whole comes first.
     fn nouns(&self) -> Vec<String> {
         let mut nouns = vec![LIBRARY.to_string()];
-        for list in ["functions", "structs", "opaque"] {
-            for item in items(self.api, list) {
-                let noun = noun_of(self.api, text(item, "name"));
+        for key in ["functions", "structs", "opaque"] {
+            for item in list(self.api, key) {
+                let noun = noun_of(self.api, word(item, "name"));
                 if noun != "error" && !nouns.contains(&noun) {
                     nouns.push(noun);
                 }
@@ -93,71 +95,59 @@ impl Page<'_> {
             _ => format!("\n## {kind}"),
         });
         let api = self.api;
-        for handle in items(api, "opaque").filter(|item| text(item, "name") == kind) {
+        for handle in list(api, "opaque").filter(|item| word(item, "name") == kind) {
             self.line(&format!(
                 "\n{} A handle: freed by `{kind}_free`.",
-                prose(text(handle, "doc"))
+                prose(word(handle, "doc"))
             ));
         }
-        for record in items(api, "structs").filter(|item| noun_of(api, text(item, "name")) == noun)
-        {
+        for record in list(api, "structs").filter(|item| noun_of(api, word(item, "name")) == noun) {
             self.record(record, &kind);
         }
         for function in
-            items(api, "functions").filter(|item| noun_of(api, text(item, "name")) == noun)
+            list(api, "functions").filter(|item| noun_of(api, word(item, "name")) == noun)
         {
             self.function(function);
         }
     }
 
     fn record(&mut self, record: &Value, section: &str) {
-        let name = text(record, "name");
+        let name = word(record, "name");
         if name != section {
             self.line(&format!("\n### {name}"));
         }
-        self.line(&format!("\n{}\n", prose(text(record, "doc"))));
+        self.line(&format!("\n{}\n", prose(word(record, "doc"))));
         self.line("| field | type | |\n|---|---|---|");
-        for field in items(record, "fields") {
-            let length = match text(field, "len") {
+        for field in list(record, "fields") {
+            let length = match word(field, "len") {
                 "" => String::new(),
                 len => format!(" Length: `{len}`."),
             };
             self.line(&format!(
                 "| `{}` | `{}` | {}{length} |",
-                text(field, "name"),
-                text(field, "type"),
-                cell(text(field, "doc")),
+                word(field, "name"),
+                word(field, "type"),
+                cell(word(field, "doc")),
             ));
         }
     }
 
     fn function(&mut self, function: &Value) {
-        let name = text(function, "name");
-        let fallible = function["fallible"] == true;
-        let mut params: Vec<String> = items(function, "params")
-            .map(|param| declared(text(param, "type"), text(param, "name")))
-            .collect();
-        if fallible {
-            params.push("halo_error *err".into());
-        }
-        if params.is_empty() {
-            params.push("void".into());
-        }
-        let head = declared(text(function, "returns"), name);
+        let name = word(function, "name");
         self.line(&format!("\n### {name}\n"));
-        self.line(&format!("```c\n{head}({});\n```\n", params.join(", ")));
+        self.line(&format!("```c\n{};\n```\n", prototype::function(function)));
         self.line(&format!(
             "{} Since {}.",
-            prose(text(function, "doc")),
-            text(function, "since")
+            prose(word(function, "doc")),
+            word(function, "since")
         ));
         let frees = name.ends_with("_free");
-        if items(function, "params").next().is_some() && !frees {
+        if list(function, "params").next().is_some() && !frees {
             self.line("\n| parameter | |\n|---|---|");
-            for param in items(function, "params") {
+            for param in list(function, "params") {
                 self.line(&format!(
                     "| `{}` | {} |",
-                    text(param, "name"),
+                    word(param, "name"),
                     passing(param)
                 ));
             }
@@ -169,30 +159,27 @@ impl Page<'_> {
             "\n## {title}\n\n| name | value | |\n|---|---|---|"
         ));
         let api = self.api;
-        for constant in items(api, "constants").filter(|item| belongs(text(item, "name"))) {
+        for constant in list(api, "constants").filter(|item| belongs(word(item, "name"))) {
             self.line(&format!(
                 "| `{}` | {} | {} |",
-                text(constant, "name"),
+                word(constant, "name"),
                 constant["value"],
-                cell(text(constant, "doc"))
+                cell(word(constant, "doc"))
             ));
         }
     }
 
     fn callbacks(&mut self) {
         let api = self.api;
-        if items(api, "callbacks").next().is_some() {
+        if list(api, "callbacks").next().is_some() {
             self.line("\n## Callbacks");
         }
-        for callback in items(api, "callbacks") {
-            let params: Vec<String> = items(callback, "params")
-                .map(|param| declared(text(param, "type"), text(param, "name")))
-                .collect();
-            let (name, returns) = (text(callback, "name"), text(callback, "returns"));
+        for callback in list(api, "callbacks") {
             self.line(&format!(
-                "\n### {name}\n\n```c\ntypedef {};\n```\n\n{}",
-                declared(returns, &format!("(*{name})({})", params.join(", "))),
-                prose(text(callback, "doc"))
+                "\n### {}\n\n```c\ntypedef {};\n```\n\n{}",
+                word(callback, "name"),
+                prototype::callback(callback),
+                prose(word(callback, "doc"))
             ));
         }
     }
@@ -200,24 +187,16 @@ impl Page<'_> {
 
 /// `loss` of `halo_loss_new` and `halo_loss_result`: the type that begins the name, if there is one.
 fn noun_of(api: &Value, name: &str) -> String {
-    let word = name.split('_').nth(1).unwrap_or(LIBRARY);
-    let kind = format!("halo_{word}");
+    let noun = name.split('_').nth(1).unwrap_or(LIBRARY);
+    let kind = format!("halo_{noun}");
     let typed = ["structs", "opaque"]
         .iter()
-        .any(|list| items(api, list).any(|item| text(item, "name") == kind));
-    if typed { word } else { LIBRARY }.to_string()
+        .any(|key| list(api, key).any(|item| word(item, "name") == kind));
+    if typed { noun } else { LIBRARY }.to_string()
 }
 
 fn is_status(name: &str) -> bool {
     name == "HALO_OK" || name.starts_with("HALO_E_")
-}
-
-fn items<'a>(of: &'a Value, list: &str) -> impl Iterator<Item = &'a Value> {
-    of[list].as_array().into_iter().flatten()
-}
-
-fn text<'a>(of: &'a Value, key: &str) -> &'a str {
-    of[key].as_str().unwrap_or("")
 }
 
 #[cfg(test)]
@@ -232,13 +211,13 @@ mod tests {
             .json();
         let header = std::fs::read_to_string(folder.join("header.h")).expect("header.h is read");
         let page = page(&api, &header);
-        for (list, before) in [
+        for (key, before) in [
             ("functions", "### "),
             ("constants", "| `"),
             ("structs", "# "),
         ] {
-            for item in items(&api, list) {
-                let name = text(item, "name");
+            for item in list(&api, key) {
+                let name = word(item, "name");
                 assert!(page.contains(&format!("{before}{name}")), "{name}");
             }
         }

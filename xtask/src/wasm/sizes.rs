@@ -14,7 +14,7 @@ use crate::shell::{Outcome, root};
 const BUDGETS: &[(&str, &str, bool, usize)] = &[
     ("module", "web/generated/halo_bg.wasm", true, 150 << 10),
     ("scripts", "web/dist/main.js", true, 45 << 10),
-    ("page", "web/dist/inspector.html", false, 312 << 10),
+    ("page", "web/dist/inspector.html", false, 300 << 10),
 ];
 
 pub(super) fn check() -> Outcome {

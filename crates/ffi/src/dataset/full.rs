@@ -15,6 +15,7 @@ use serde_json::{Map, Value, json};
 use super::records::{Content, Item, Records, Row};
 use super::units;
 use crate::failure::{Failure, Outcome};
+use crate::session::error::missing;
 use crate::status::*;
 
 /// A line of JSON with its place.
@@ -234,10 +235,4 @@ fn failure(error: halo_core::Error, records: Option<&Records>) -> Failure {
         Some(number) => failure.example(number),
         None => failure,
     }
-}
-
-fn missing(error: &halo_core::Error) -> bool {
-    let source = std::error::Error::source(error);
-    let io = source.and_then(|source| source.downcast_ref::<std::io::Error>());
-    io.is_some_and(|io| io.kind() == std::io::ErrorKind::NotFound)
 }

@@ -46,7 +46,8 @@ fn code(error: &halo_core::Error) -> halo_status {
     }
 }
 
-fn missing(error: &halo_core::Error) -> bool {
+/// Whether a file is not there.
+pub(crate) fn missing(error: &halo_core::Error) -> bool {
     error
         .source()
         .and_then(|source| source.downcast_ref::<std::io::Error>())

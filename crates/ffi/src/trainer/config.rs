@@ -105,10 +105,7 @@ impl Config {
             seed: self.seed,
             order: self.order,
             mismatch: self.mismatch,
-            scope: self.reference_point_scope.unwrap_or(match self.mismatch {
-                Mismatch::Rotate => Scope::Step,
-                Mismatch::Trl | Mismatch::Halos => Scope::Microbatch,
-            }),
+            scope: self.reference_point_scope.unwrap_or(self.mismatch.scope()),
             learning_rate: self.learning_rate,
             schedule: self.lr_scheduler_type,
             warmup_steps: self.warmup_steps,

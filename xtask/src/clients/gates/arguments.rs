@@ -6,7 +6,8 @@ use std::fmt::Write;
 use serde_json::Value;
 
 use super::cases;
-use crate::header::rules::{bare, extensible, find, list, word};
+use crate::header::items::{bare, find, list, word};
+use crate::header::rules::extensible;
 
 /// The interface, and what the tests know of valid arguments.
 pub(super) struct Source<'a> {

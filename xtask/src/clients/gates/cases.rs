@@ -7,7 +7,7 @@ use std::fmt::Write;
 use serde_json::Value;
 
 use super::arguments::{Kind, Source};
-use crate::header::rules::{bare, list, word};
+use crate::header::items::{bare, list, word};
 
 /// Lengths that no memory has; twice the first one wraps around.
 const TOO_MANY: [&str; 2] = ["SIZE_MAX / 2", "SIZE_MAX"];

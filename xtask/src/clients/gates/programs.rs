@@ -6,7 +6,7 @@ use std::process::Command;
 
 use super::super::{output, there};
 use super::{Bench, arguments as bad, source, text};
-use crate::header::{description, rules};
+use crate::header::{description, items};
 use crate::shell::{self, Outcome, root};
 
 const STRICT: &[&str] = &["-std=c99", "-g", "-Wall", "-Wextra", "-Werror", "-pthread"];
@@ -24,11 +24,11 @@ pub(super) fn layout(bench: &Bench) -> Outcome {
     let mut text = String::from(
         "/* Generated from halo_api.json. */\n#include <stdio.h>\n#include \"halo.h\"\nint main(void) {\n",
     );
-    for record in rules::list(&api, "structs") {
-        let name = rules::word(record, "name");
+    for record in items::list(&api, "structs") {
+        let name = items::word(record, "name");
         let _ = writeln!(text, "  printf(\"{name} %zu\\n\", sizeof({name}));");
-        for field in rules::list(record, "fields") {
-            let field = rules::word(field, "name");
+        for field in items::list(record, "fields") {
+            let field = items::word(field, "name");
             let _ = writeln!(
                 text,
                 "  printf(\"{name}.{field} %zu %zu\\n\", offsetof({name}, {field}), sizeof((({name} *)0)->{field}));"

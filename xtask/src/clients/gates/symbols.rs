@@ -7,15 +7,15 @@ use std::process::Command;
 use super::super::output;
 use super::Bench;
 use crate::dist::link;
-use crate::header::{self, rules};
+use crate::header::{self, items};
 use crate::shell::{Outcome, root};
 
 /// The development library, the symbol list and the header say the same.
 pub(super) fn exported(bench: &Bench) -> Outcome {
     let promised: BTreeSet<String> = link::symbols()?.into_iter().map(|(name, _)| name).collect();
     let api = header::description()?;
-    let described: BTreeSet<String> = rules::list(&api, "functions")
-        .map(|function| rules::word(function, "name").into())
+    let described: BTreeSet<String> = items::list(&api, "functions")
+        .map(|function| items::word(function, "name").into())
         .collect();
     same("halo_api.json", &described, &promised)?;
     // cargo's own library shows Rust's exception personality beside ours on some systems.

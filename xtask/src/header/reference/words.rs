@@ -2,15 +2,13 @@
 
 use serde_json::Value;
 
-use super::text;
+use crate::header::items::{bare, word};
 
 /// How an argument is passed, who owns it, and how long it is.
 pub(super) fn passing(param: &Value) -> String {
-    let kind = text(param, "type");
-    let handle = kind
-        .trim_start_matches("const ")
-        .trim_end_matches([' ', '*']);
-    let mut words = match text(param, "pass") {
+    let kind = word(param, "type");
+    let (handle, _) = bare(kind);
+    let mut words = match word(param, "pass") {
         "shared" => "Borrowed; many threads may pass it at once.".to_string(),
         "exclusive" => "Borrowed by one thread alone.".into(),
         "out_handle" => format!("Out: a new handle, the caller's to free with `{handle}_free`."),
@@ -21,7 +19,7 @@ pub(super) fn passing(param: &Value) -> String {
         _ => format!("`{kind}`."),
     };
     let bytes = ["const char *", "const void *"].contains(&kind);
-    match text(param, "len") {
+    match word(param, "len") {
         "" => {}
         len if bytes => words.push_str(&format!(" `{len}` bytes.")),
         len => words.push_str(&format!(" `{len}` of them.")),
@@ -30,15 +28,6 @@ pub(super) fn passing(param: &Value) -> String {
         words.push_str(" May be NULL.");
     }
     words
-}
-
-/// `const char *` and `name` to `const char *name`; `char[64]` to `char name[64]`.
-pub(super) fn declared(kind: &str, name: &str) -> String {
-    match kind.split_once('[') {
-        Some((of, len)) => format!("{of} {name}[{len}"),
-        None if kind.ends_with('*') => format!("{kind}{name}"),
-        None => format!("{kind} {name}"),
-    }
 }
 
 /// Name and words of each rule in the comment at the top of the header.

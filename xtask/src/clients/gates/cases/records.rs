@@ -5,7 +5,7 @@ use std::fmt::Write;
 use serde_json::Value;
 
 use super::{Case, TOO_MANY};
-use crate::header::rules::{bare, find, list, word};
+use crate::header::items::{bare, find, list, word};
 
 /// What makes a tensor one that cannot be followed.
 const TENSORS: [(&str, &str); 11] = [
